@@ -1,1 +1,6 @@
-//! lib
+//! The MIOSA API on your own machine.
+//!
+//! Imports point one way: `cli → server → api → http, store, machines, clock`; `lifecycle` and `proxy` stand
+//! beside `api` and call its public functions.
+
+pub mod machines;

@@ -1,0 +1,1 @@
+//! Linux namespaces as machines, without a daemon.
