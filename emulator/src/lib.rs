@@ -3,4 +3,13 @@
 //! Imports point one way: `cli → server → api → http, store, machines, clock`; `lifecycle` and `proxy` stand
 //! beside `api` and call its public functions.
 
+pub mod api;
+pub mod app;
+pub mod clock;
+pub mod control;
+pub mod http;
+pub mod ids;
 pub mod machines;
+pub mod proxy;
+pub mod server;
+pub mod store;

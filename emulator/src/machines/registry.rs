@@ -1,4 +1,5 @@
 //! The machines that run, and their agents.
 
 /// Every machine of this emulator.
+#[derive(Clone, Default)]
 pub struct Machines;

@@ -1,0 +1,169 @@
+//! What is kept of a sandbox.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::http::ownership::Owner;
+use crate::machines::{Base, Enforced, HostKind, Shape};
+use crate::store::{Keys, Resource};
+
+/// Where a sandbox stands (`develop/sandboxes`; transitional ones: miosa-python 2.19).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Being made.
+    Provisioning,
+    /// Runs.
+    Running,
+    /// A snapshot is being sealed.
+    Snapshotting,
+    /// Being frozen or stopped.
+    Pausing,
+    /// Frozen, or stopped with its files kept: the API calls both so.
+    Paused,
+    /// Being brought back.
+    Resuming,
+    /// Could not be made or brought back; `metadata.last_error.reason` says why.
+    Error,
+    /// Ended by its timeout: readable, gone otherwise. One removed by DELETE is not there at all.
+    Destroyed,
+}
+
+impl State {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisioning => "provisioning",
+            Self::Running => "running",
+            Self::Snapshotting => "snapshotting",
+            Self::Pausing => "pausing",
+            Self::Paused => "paused",
+            Self::Resuming => "resuming",
+            Self::Error => "error",
+            Self::Destroyed => "destroyed",
+        }
+    }
+}
+
+/// A sandbox as it is stored. What clients read is made from it by `show`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// Its id, also its machine's.
+    pub id: Uuid,
+    /// The organization.
+    pub org: Uuid,
+    /// Workspace, project and external ids.
+    #[serde(flatten)]
+    pub owner: Owner,
+    /// The user that made it.
+    pub owner_id: Uuid,
+    /// Its name, unique in the organization.
+    pub name: Option<String>,
+    /// Its slug: the first eight digits of the id unless chosen.
+    pub slug: String,
+    /// The template, as it was asked for.
+    pub template_id: String,
+    /// What its files started from.
+    pub base: Base,
+    /// `xs` to `xl`, or `custom`.
+    pub size: String,
+    /// What it may use.
+    pub shape: Shape,
+    /// What the host enforces of that.
+    pub enforced: Enforced,
+    /// The kind of host that runs it.
+    pub host: HostKind,
+    /// Where it stands.
+    pub state: State,
+    /// Whether its processes exist (frozen or not). A stopped one is `paused` without them.
+    pub alive: bool,
+    /// Pauses instead of ending at its timeout.
+    pub persistent: bool,
+    /// No timeout and no idle pause.
+    pub always_on: bool,
+    /// Seconds of life after the last `extend` (or create, or resume).
+    pub timeout_sec: u32,
+    /// Seconds without activity until it is paused; 0 is never.
+    pub idle_timeout_sec: u32,
+    /// When its timeout ends it, while it runs.
+    pub expires_at: Option<Timestamp>,
+    /// The last exec, file write or preview request.
+    pub last_activity_at: Timestamp,
+    /// Environment of every command in it.
+    pub env: BTreeMap<String, String>,
+    /// The client's own.
+    pub metadata: Map<String, Value>,
+    /// The client's own.
+    pub tags: Vec<String>,
+    /// As asked; one computer has one region.
+    pub region: Option<String>,
+    /// The operation that changes it now, or did last: start-up tells from it what was torn.
+    pub operation: Uuid,
+    /// Why it is in `error`.
+    pub last_error: Option<String>,
+    /// `cold` (from a template), `snapshot` or `fork`.
+    pub boot_path: String,
+    /// Milliseconds from create to the agent's first answer, measured.
+    pub boot_ms: Option<u64>,
+    /// Since when it runs without a break.
+    pub running_since: Option<Timestamp>,
+    /// Milliseconds it ran before that.
+    pub ran_ms: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// When its machine first started.
+    pub started_at: Option<Timestamp>,
+    /// When commands could first run.
+    pub ready_at: Option<Timestamp>,
+    /// When its timeout ended it.
+    pub destroyed_at: Option<Timestamp>,
+}
+
+impl Sandbox {
+    /// When policy time must look at it: its timeout, or its idle pause.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        if self.state != State::Running || self.always_on {
+            return None;
+        }
+        let idle = (self.idle_timeout_sec > 0)
+            .then(|| self.last_activity_at.plus_seconds(i64::from(self.idle_timeout_sec)));
+        match (self.expires_at, idle) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+impl Resource for Sandbox {
+    const KIND: &'static str = "sandbox";
+    const PLURAL: &'static str = "sandboxes";
+    const BY_NAME: bool = true;
+
+    fn keys(&self) -> Keys<'_> {
+        Keys {
+            id: self.id,
+            org: self.org,
+            workspace: Some(self.owner.workspace_id),
+            project: self.owner.project_id,
+            name: self.name.as_deref(),
+            slug: Some(&self.slug),
+            state: self.state.as_str(),
+            due_at: self.due_at(),
+            ..Keys::default()
+        }
+    }
+
+    fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+}

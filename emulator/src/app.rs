@@ -1,0 +1,140 @@
+//! What every handler, layer and background task works with: one cheap handle, made once at start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::http::auth::{AuthMode, Identities};
+use crate::http::exchange::Envelope;
+use crate::http::host_check::Allowed;
+use crate::http::idempotency::InFlight;
+use crate::http::journal::Journal;
+use crate::http::rate_limit::{DEFAULT_PER_MINUTE, Limiter, RateLimit};
+use crate::http::route::RouteTable;
+use crate::ids::Ids;
+use crate::machines::Machines;
+use crate::proxy::PreviewPorts;
+use crate::store::Store;
+
+/// What was chosen at start. Read once from flags and environment, then passed down.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where state and machines live.
+    pub data: PathBuf,
+    /// How envelopes are written.
+    pub envelope: Envelope,
+    /// How strict credentials are read.
+    pub auth: AuthMode,
+    /// Whether unknown tenant, workspace and project ids are taken over as asked.
+    pub adopt: bool,
+    /// Whether and how requests are limited.
+    pub rate_limit: RateLimit,
+    /// Which hosts and origins may talk to the API.
+    pub allowed: Allowed,
+    /// How clients reach the emulator, when that is not what their `Host` says.
+    pub public_url: Option<String>,
+    /// The journal's caps: entries and bytes.
+    pub journal: (usize, usize),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::new(),
+            envelope: Envelope::default(),
+            auth: AuthMode::default(),
+            adopt: false,
+            rate_limit: RateLimit::PerMinute(DEFAULT_PER_MINUTE),
+            allowed: Allowed::default(),
+            public_url: None,
+            journal: (10_000, 16 * 1024 * 1024),
+        }
+    }
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Everything, behind one handle.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What an [`App`] holds.
+pub struct Parts {
+    /// What was chosen at start.
+    pub config: Config,
+    /// State.
+    pub store: Store,
+    /// Policy time.
+    pub clock: Clock,
+    /// Ids.
+    pub ids: Ids,
+    /// Machines and their agents.
+    pub machines: Machines,
+    /// Who is this credential.
+    pub identities: Arc<dyn Identities>,
+    /// The journal of requests.
+    pub journal: Journal,
+    /// Rate-limit counters.
+    pub limiter: Limiter,
+    /// Idempotency keys under way.
+    pub in_flight: InFlight,
+    /// Loopback ports of previews.
+    pub previews: PreviewPorts,
+    /// The table that routes; set once by the router.
+    pub routes: OnceLock<RouteTable>,
+    /// Where the emulator listens; set once by the server.
+    pub listening: OnceLock<SocketAddr>,
+    /// Wakes the lifecycle: something became due, or a clock moved.
+    pub due: Notify,
+    /// Wakes streams of events: the outbox has grown.
+    pub emitted: Notify,
+    /// Tasks that outlive their request; the server waits for them at its end.
+    pub tasks: TaskTracker,
+    /// Cancelled when the emulator stops.
+    pub stopping: CancellationToken,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(
+        config: Config,
+        store: Store,
+        seed: Option<u64>,
+        machines: Machines,
+        identities: Arc<dyn Identities>,
+    ) -> Self {
+        let journal = Journal::new(config.journal.0, config.journal.1);
+        Self(Arc::new(Parts {
+            config,
+            store,
+            clock: Clock::new(seed.is_some()),
+            ids: Ids::new(seed),
+            machines,
+            identities,
+            journal,
+            limiter: Limiter::default(),
+            in_flight: InFlight::default(),
+            previews: PreviewPorts::default(),
+            routes: OnceLock::new(),
+            listening: OnceLock::new(),
+            due: Notify::new(),
+            emitted: Notify::new(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }))
+    }
+}

@@ -1,0 +1,229 @@
+//! Who is asking, and may they.
+//!
+//! This layer reads the credential and the tenant and workspace headers, asks the [`Identities`] (which `platform`
+//! implements), and checks the route's scope. What a caller may *see* is decided where rows are loaded
+//! (`scoped`), never here.
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
+use http::{HeaderMap, header};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::codes;
+use super::error::{ApiError, ApiResult};
+use super::exchange::{self, Exchange};
+use super::route::Access;
+use crate::app::App;
+
+/// How strict credentials are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum AuthMode {
+    /// Any well-formed key works.
+    #[default]
+    Open,
+    /// As open; the journal flags what strict would refuse.
+    Audit,
+    /// Only keys that this emulator has minted.
+    Strict,
+}
+
+/// What kind of credential it is (`whoami`: `auth.method`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// A key that nobody minted: works out of the box, owns its organization.
+    OpenKey,
+    /// A key that this emulator has minted.
+    ApiKey,
+    /// A short-lived token that this emulator has signed.
+    Scoped,
+}
+
+/// Who is asking.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The organization.
+    pub org: Uuid,
+    /// The workspace that the credential is bound to: it sees nothing else.
+    pub bound_workspace: Option<Uuid>,
+    /// The workspace of this request: the header's, else the credential's, else the organization's default one.
+    pub workspace: Uuid,
+    /// Whether the header chose it.
+    pub workspace_chosen: bool,
+    /// What kind of credential.
+    pub method: Method,
+    /// The key's record, where there is one.
+    pub key_id: Option<Uuid>,
+    /// The user it acts for.
+    pub user_id: Uuid,
+    /// The end user that a scoped token was made for.
+    pub external_user_id: Option<String>,
+    /// What it may do; `None` is everything.
+    pub scopes: Option<Vec<String>>,
+}
+
+impl Caller {
+    /// Whether it may do what `scope` names. `resource:write` includes `create` and `exec` of that resource.
+    pub fn may(&self, scope: &str) -> bool {
+        let Some(scopes) = &self.scopes else { return true };
+        scopes.iter().any(|held| grants(held, scope))
+    }
+}
+
+/// Whether holding `held` is enough where `needed` is needed.
+pub fn grants(held: &str, needed: &str) -> bool {
+    if held == needed || held == "*" {
+        return true;
+    }
+    let (Some((resource, level)), Some((held_resource, held_level))) =
+        (needed.split_once(':'), held.split_once(':'))
+    else {
+        return false;
+    };
+    resource == held_resource
+        && (held_level == "*" || (held_level == "write" && matches!(level, "create" | "exec")))
+}
+
+/// Knows credentials. Implemented by `platform`.
+#[async_trait]
+pub trait Identities: Send + Sync {
+    /// The caller that this credential and these headers name.
+    ///
+    /// # Errors
+    /// 401 with a code of its own for each reason; 403 `INVALID_TENANT_CONTEXT` for headers that the credential
+    /// does not reach.
+    async fn identify(&self, app: &App, credential: &str, context: &Context) -> ApiResult<Caller>;
+}
+
+/// What the headers ask for.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// `X-MIOSA-Tenant` (or `X-Miosa-Org`): id or slug.
+    pub tenant: Option<String>,
+    /// `X-MIOSA-Workspace`: id or slug.
+    pub workspace: Option<String>,
+}
+
+/// The bearer token of a request.
+///
+/// # Errors
+/// 401 `MISSING_TOKEN` without one, `INVALID_TOKEN` for another scheme.
+pub fn bearer(headers: &HeaderMap) -> ApiResult<&str> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Err(ApiError::new(
+            codes::MISSING_TOKEN,
+            "This request has no credential. Send `Authorization: Bearer msk_…`; any well-formed msk_ key works here.",
+        ));
+    };
+    let malformed = || {
+        ApiError::new(
+            codes::INVALID_TOKEN,
+            "The Authorization header is malformed. Send `Authorization: Bearer msk_…`.",
+        )
+    };
+    let text = value.to_str().map_err(|_| malformed())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(malformed)?;
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(malformed());
+    }
+    Ok(token)
+}
+
+fn context(headers: &HeaderMap) -> Context {
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    Context {
+        tenant: text("x-miosa-tenant").or_else(|| text("x-miosa-org")),
+        workspace: text("x-miosa-workspace"),
+    }
+}
+
+/// Identifies the caller and checks the scope. Routes that are open pass without; an unknown route passes with
+/// whatever credential it brings, so that its 404 is told to anyone.
+pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
+    // The body cannot be shared between threads, so what is needed of the request is taken out first.
+    let (exchange, address) = match exchange::of(request.extensions()) {
+        Ok(exchange) => (exchange, super::rate_limit::address(&request)),
+        Err(error) => return error.into_response(),
+    };
+    match check(&app, &exchange, request.headers().clone(), address).await {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn check(
+    app: &App,
+    exchange: &Exchange,
+    headers: HeaderMap,
+    address: Option<IpAddr>,
+) -> ApiResult<()> {
+    let route = exchange.route.get();
+    let identified = match bearer(&headers) {
+        Ok(token) => app.identities.identify(app, token, &context(&headers)).await,
+        Err(error) => Err(error),
+    };
+    let caller = match identified {
+        Ok(caller) => caller,
+        Err(_) if route.is_none_or(|route| route.access == Access::Open) => return Ok(()),
+        Err(error) => return Err(super::rate_limit::count_refused(app, exchange, address, error)),
+    };
+    if caller.method == Method::OpenKey && app.config.auth == AuthMode::Audit {
+        exchange.flag("would_refuse:key_not_minted");
+    }
+    let refusal =
+        route.and_then(|route| route.scope).filter(|scope| !caller.may(scope)).map(|scope| {
+            ApiError::new(
+                codes::FORBIDDEN,
+                format!("Insufficient scope: this request needs {scope}."),
+            )
+        });
+    let _ = exchange.caller.set(caller);
+    refusal.map_or(Ok(()), Err)
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        exchange::of(&parts.extensions)?.caller.get().cloned().ok_or_else(|| {
+            ApiError::new(codes::MISSING_TOKEN, "This request has no valid credential.")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_includes_create_and_exec_but_not_read() {
+        assert!(grants("sandboxes:write", "sandboxes:exec"));
+        assert!(grants("sandboxes:*", "sandboxes:read"));
+        assert!(!grants("sandboxes:write", "sandboxes:read"));
+        assert!(!grants("sandboxes:read", "sandboxes:write"));
+        assert!(!grants("previews:write", "sandboxes:exec"));
+    }
+
+    #[test]
+    fn a_token_is_read_whatever_the_case_of_its_scheme() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(bearer(&headers).unwrap_err().code, codes::MISSING_TOKEN);
+        headers.insert(header::AUTHORIZATION, "bearer msk_x".parse().unwrap());
+        assert_eq!(bearer(&headers).unwrap(), "msk_x");
+        headers.insert(header::AUTHORIZATION, "Basic eDp5".parse().unwrap());
+        assert_eq!(bearer(&headers).unwrap_err().code, codes::INVALID_TOKEN);
+    }
+}

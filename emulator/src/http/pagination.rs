@@ -1,0 +1,150 @@
+//! Pages: `page` and `page_size` (20, at most 100), and the spellings that clients use.
+//!
+//! | spelling | who |
+//! |---|---|
+//! | `page`, `page_size` | the overview page |
+//! | `page`, `per_page` | miosa-go 2.0, open computers |
+//! | `limit` (with `page`, `offset` or `cursor`) | miosa-python 2.19, miosa-go 2.0 |
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use super::error::{ApiError, ApiResult};
+use super::exchange;
+use crate::store::Paging;
+
+const DEFAULT_SIZE: u32 = 20;
+const MAX_SIZE: u32 = 100;
+
+/// The part of a list that a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pages {
+    /// The part.
+    pub paging: Paging,
+    /// Whether the client asked for a part at all.
+    pub asked: bool,
+}
+
+/// The query parameters read here; `validation` does not call them unread.
+pub const PARAMETERS: &[&str] = &["page", "page_size", "per_page", "limit", "offset", "cursor"];
+
+impl Pages {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// 400 for what is no number or out of bounds.
+    pub fn parse(query: &str) -> ApiResult<Self> {
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
+            .map_err(|error| ApiError::parameter("query", error))?;
+        let find = |name: &str| {
+            pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        };
+        let mut size = None;
+        for name in ["page_size", "per_page", "limit"] {
+            if let Some(text) = find(name) {
+                let n = number(name, text, 1, MAX_SIZE.into())? as u32;
+                if size.is_some_and(|other| other != n) {
+                    return Err(ApiError::parameter(
+                        name,
+                        "contradicts another page size in the same request",
+                    ));
+                }
+                size = Some(n);
+            }
+        }
+        let page = find("page").map(|text| number("page", text, 1, 1_000_000_000)).transpose()?;
+        let offset =
+            find("offset").map(|text| number("offset", text, 0, i64::MAX as u64)).transpose()?;
+        let cursor = find("cursor").map(|text| {
+            if text.is_empty() {
+                return Ok(None);
+            }
+            text.parse::<i64>().ok().filter(|n| *n > 0).map(Some).ok_or_else(|| {
+                ApiError::parameter(
+                    "cursor",
+                    "not a cursor of this list; take it from `next_cursor`",
+                )
+            })
+        });
+        let cursor = cursor.transpose()?;
+        if usize::from(page.is_some())
+            + usize::from(offset.is_some())
+            + usize::from(cursor.is_some())
+            > 1
+        {
+            return Err(ApiError::parameter("page", "use one of page, offset and cursor"));
+        }
+        let asked = size.is_some() || page.is_some() || offset.is_some() || cursor.is_some();
+        let size = size.unwrap_or(DEFAULT_SIZE);
+        let paging = match (page, offset, cursor) {
+            (_, Some(offset), _) => Paging::Offset { offset, size },
+            (_, _, Some(before)) => Paging::Cursor { before, size },
+            (page, ..) => Paging::Number { page: page.unwrap_or(1) as u32, size },
+        };
+        Ok(Self { paging, asked })
+    }
+}
+
+fn number(name: &str, text: &str, min: u64, max: u64) -> ApiResult<u64> {
+    text.parse().ok().filter(|n| (min..=max).contains(n)).ok_or_else(|| {
+        ApiError::parameter(name, format!("must be a whole number from {min} to {max}"))
+    })
+}
+
+impl<S: Sync> FromRequestParts<S> for Pages {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        Self::parse(parts.uri.query().unwrap_or_default())
+    }
+}
+
+impl exchange::Exchange {
+    /// Flags a list that left items out for a client that asked for no part: it may not know.
+    pub fn flag_left_out<R>(&self, pages: Pages, listing: &crate::store::Listing<R>) {
+        if !pages.asked && listing.total > listing.items.len() as u64 {
+            self.flag("items_left_out");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_is_read() {
+        let number = |page, size| Paging::Number { page, size };
+        for (query, paging) in [
+            ("", number(1, 20)),
+            ("page=3&page_size=50", number(3, 50)),
+            ("page=2&per_page=10", number(2, 10)),
+            ("limit=7", number(1, 7)),
+            ("limit=7&offset=14", Paging::Offset { offset: 14, size: 7 }),
+            ("limit=100&cursor=42", Paging::Cursor { before: Some(42), size: 100 }),
+            ("cursor=", Paging::Cursor { before: None, size: 20 }),
+        ] {
+            assert_eq!(Pages::parse(query).unwrap().paging, paging, "{query}");
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for query in [
+            "page=0",
+            "page=-1",
+            "page=x",
+            "page_size=0",
+            "page_size=101",
+            "per_page=1000",
+            "limit=x",
+            "limit=1.5",
+            "offset=-1",
+            "cursor=abc",
+            "page=1&offset=3",
+            "page_size=10&limit=20",
+            "page=",
+        ] {
+            assert_eq!(Pages::parse(query).unwrap_err().code.status, 400, "{query}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! State: SQLite in WAL mode, one writer thread and a pool of readers.
+//!
+//! Everything the API speaks of is a *document*: one generic table behind the typed face of [`Resource`], so that
+//! tenancy, filters, pages and totals exist once. Beside the documents: idempotency records, an outbox of
+//! events, and a few settings. One transaction commits a mutation, its event and its idempotency record.
+//!
+//! One writer thread, because SQLite has one writer anyway: jobs queue in a channel instead of failing with
+//! `SQLITE_BUSY`, and several waiting jobs never hold an async worker.
+
+pub mod document;
+pub mod idempotency;
+pub mod lock;
+pub mod outbox;
+pub mod page;
+mod schema;
+pub mod settings;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use tokio::sync::oneshot;
+
+pub use document::{Keys, Resource};
+pub use page::{Filter, Listing, Paging};
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A name, slug or external id is taken: the name of the unique index.
+    #[error("unique index {0}")]
+    Taken(String),
+    /// The database file is of a newer emulator, or not ours.
+    #[error("{0}")]
+    Refused(String),
+    /// SQLite failed.
+    #[error("sqlite: {0}")]
+    Sqlite(rusqlite::Error),
+    /// A stored document could not be read or written as JSON.
+    #[error("document: {0}")]
+    Document(#[from] serde_json::Error),
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        if let rusqlite::Error::SqliteFailure(code, Some(text)) = &error
+            && code.code == rusqlite::ErrorCode::ConstraintViolation
+            && let Some(index) = text.strip_prefix("UNIQUE constraint failed: index '")
+        {
+            return Self::Taken(index.trim_end_matches('\'').to_owned());
+        }
+        Self::Sqlite(error)
+    }
+}
+
+/// What a read sees: one consistent moment.
+pub struct View<'c> {
+    pub(crate) conn: &'c Connection,
+}
+
+/// A transaction that writes. It reads like a [`View`], its own writes included.
+pub struct Tx<'c> {
+    view: View<'c>,
+}
+
+impl<'c> std::ops::Deref for Tx<'c> {
+    type Target = View<'c>;
+    fn deref(&self) -> &View<'c> {
+        &self.view
+    }
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+struct Inner {
+    path: PathBuf,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+/// The handle; clones share one database. The last one to drop ends the writer thread.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+impl Store {
+    /// Opens or makes the database, migrating an older one.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] leaves the file untouched.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut conn = Connection::open(path)?;
+        schema::prepare(&mut conn, path)?;
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let writer = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || {
+                while let Ok(job) = queue.recv() {
+                    job(&mut conn);
+                }
+            })
+            .map_err(|error| StoreError::Refused(format!("no writer thread: {error}")))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path: path.to_owned(),
+                jobs: Mutex::new(Some(jobs)),
+                writer: Mutex::new(Some(writer)),
+                readers: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Runs `work` in one transaction: it commits when `work` is `Ok`, else nothing of it happened. The
+    /// transaction goes on to its end when the caller goes away.
+    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let (done, wait) = oneshot::channel();
+        let job: Job = Box::new(move |conn| {
+            let _ = done.send(transact(conn, work));
+        });
+        {
+            let jobs = self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or(StoreError::Closed)?;
+        }
+        wait.await.map_err(|_| E::from(StoreError::Closed))?
+    }
+
+    /// Runs `work` on one consistent moment of the data, on a blocking thread.
+    pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::task::spawn_blocking(move || -> Result<T, E> {
+            let mut conn = inner.reader()?;
+            let result = match conn.transaction() {
+                Ok(tx) => work(&View { conn: &tx }),
+                Err(error) => Err(StoreError::from(error).into()),
+            };
+            inner.give_back(conn);
+            result
+        });
+        task.await.map_err(|_| E::from(StoreError::Closed))?
+    }
+}
+
+fn transact<T, E: From<StoreError>>(
+    conn: &mut Connection,
+    work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    let tx =
+        conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+    // A panic in `work` unwinds through here: the transaction rolls back and the writer thread goes on.
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        work(&Tx { view: View { conn: &tx } })
+    }));
+    match result {
+        Ok(Ok(value)) => {
+            tx.commit().map_err(StoreError::from)?;
+            Ok(value)
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            Err(StoreError::Refused("a transaction panicked and was rolled back".into()).into())
+        }
+    }
+}
+
+impl Inner {
+    fn reader(&self) -> Result<Connection, StoreError> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(conn) = idle {
+            return Ok(conn);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&self.path, flags)?;
+        schema::tune(&conn)?;
+        conn.pragma_update(None, "query_only", true)?;
+        Ok(conn)
+    }
+
+    fn give_back(&self, conn: Connection) {
+        const IDLE_READERS: usize = 8;
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < IDLE_READERS {
+            readers.push(conn);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // The last handle may be dropped by a job itself; a thread cannot wait for itself.
+        if let Some(writer) = writer
+            && writer.thread().id() != std::thread::current().id()
+        {
+            let _ = writer.join();
+        }
+    }
+}

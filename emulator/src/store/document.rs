@@ -1,0 +1,266 @@
+//! Documents, typed.
+
+use rusqlite::{OptionalExtension, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::{StoreError, Tx, View};
+use crate::clock::Timestamp;
+
+/// What the store must know of a document besides its body.
+#[derive(Debug, Clone, Default)]
+pub struct Keys<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// The organization that owns it.
+    pub org: Uuid,
+    /// The workspace it belongs to.
+    pub workspace: Option<Uuid>,
+    /// The project it belongs to.
+    pub project: Option<Uuid>,
+    /// What it is a part of: a sandbox for its snapshots.
+    pub parent: Option<Uuid>,
+    /// Its name, unique where the schema says so.
+    pub name: Option<&'a str>,
+    /// Its slug, unique where the schema says so.
+    pub slug: Option<&'a str>,
+    /// Its external id (of an API key: the fingerprint of the secret).
+    pub external: Option<&'a str>,
+    /// Its state; kinds without one say `active`.
+    pub state: &'a str,
+    /// When policy time must look at it again.
+    pub due_at: Option<Timestamp>,
+}
+
+/// A kind of document.
+pub trait Resource: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The kind, in the singular: `sandbox`. Errors say `sandbox_not_found`.
+    const KIND: &'static str;
+    /// The key that lists carry beside `data`.
+    const PLURAL: &'static str;
+    /// Whether `{id}` in a path may also be its slug or name.
+    const BY_NAME: bool = false;
+    /// What the store must know.
+    fn keys(&self) -> Keys<'_>;
+    /// When it was made.
+    fn created_at(&self) -> Timestamp;
+    /// When it was last changed.
+    fn updated_at(&self) -> Timestamp;
+}
+
+impl View<'_> {
+    /// The document with this id in this organization.
+    pub fn get<R: Resource>(&self, org: Uuid, id: Uuid) -> Result<Option<R>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT body FROM documents WHERE kind = ?1 AND id = ?2 AND org = ?3",
+        )?;
+        let body: Option<String> = statement
+            .query_row(params![R::KIND, id.to_string(), org.to_string()], |row| row.get(0))
+            .optional()?;
+        body.map(|body| serde_json::from_str(&body).map_err(StoreError::from)).transpose()
+    }
+
+    /// The document with this id, whoever owns it: for the reconciler and for credentials, never for a handler.
+    pub fn get_any<R: Resource>(&self, id: Uuid) -> Result<Option<R>, StoreError> {
+        self.one("id", &id.to_string())
+    }
+
+    /// The document whose external id is this, whoever owns it: for credentials.
+    pub fn by_external_any<R: Resource>(&self, external: &str) -> Result<Option<R>, StoreError> {
+        self.one("trim(external)", external)
+    }
+
+    fn one<R: Resource>(&self, column: &str, value: &str) -> Result<Option<R>, StoreError> {
+        let sql = format!("SELECT body FROM documents WHERE kind = ?1 AND {column} = ?2 LIMIT 1");
+        let body: Option<String> = self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row(params![R::KIND, value], |row| row.get(0))
+            .optional()?;
+        body.map(|body| serde_json::from_str(&body).map_err(StoreError::from)).transpose()
+    }
+
+    /// The newest document of the organization with this value in a column; `destroyed` ones are not found by name.
+    fn by_column<R: Resource>(
+        &self,
+        org: Uuid,
+        column: &str,
+        value: &str,
+    ) -> Result<Option<R>, StoreError> {
+        let sql = format!(
+            "SELECT body FROM documents WHERE kind = ?1 AND org = ?2 AND trim({column}) = ?3 AND state <> 'destroyed' ORDER BY seq DESC LIMIT 1"
+        );
+        let body: Option<String> = self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row(params![R::KIND, org.to_string(), value.trim()], |row| row.get(0))
+            .optional()?;
+        body.map(|body| serde_json::from_str(&body).map_err(StoreError::from)).transpose()
+    }
+
+    /// The document with this name.
+    pub fn by_name<R: Resource>(&self, org: Uuid, name: &str) -> Result<Option<R>, StoreError> {
+        self.by_column(org, "name", name)
+    }
+
+    /// The document with this slug.
+    pub fn by_slug<R: Resource>(&self, org: Uuid, slug: &str) -> Result<Option<R>, StoreError> {
+        self.by_column(org, "slug", slug)
+    }
+
+    /// The document with this external id.
+    pub fn by_external<R: Resource>(
+        &self,
+        org: Uuid,
+        external: &str,
+    ) -> Result<Option<R>, StoreError> {
+        self.by_column(org, "external", external)
+    }
+
+    /// Every document of the kind, oldest first, in any organization: for the reconciler.
+    pub fn all<R: Resource>(&self) -> Result<Vec<R>, StoreError> {
+        let mut statement =
+            self.conn.prepare_cached("SELECT body FROM documents WHERE kind = ?1 ORDER BY seq")?;
+        let bodies = statement.query_map([R::KIND], |row| row.get::<_, String>(0))?;
+        bodies.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+    }
+
+    /// The documents that policy time must look at by `now`, oldest due first.
+    pub fn due<R: Resource>(
+        &self,
+        org: Uuid,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<R>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT body FROM documents WHERE kind = ?1 AND org = ?2 AND due_at <= ?3 ORDER BY due_at LIMIT ?4",
+        )?;
+        let bodies = statement
+            .query_map(params![R::KIND, org.to_string(), now.0, limit], |row| {
+                row.get::<_, String>(0)
+            })?;
+        bodies.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+    }
+
+    /// For each organization the moment its next document is due.
+    pub fn next_due<R: Resource>(&self) -> Result<Vec<(Uuid, Timestamp)>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT org, min(due_at) FROM documents WHERE kind = ?1 AND due_at IS NOT NULL GROUP BY org",
+        )?;
+        let rows = statement
+            .query_map([R::KIND], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+        let mut due = Vec::new();
+        for row in rows {
+            let (org, at) = row?;
+            if let Ok(org) = Uuid::parse_str(&org) {
+                due.push((org, Timestamp(at)));
+            }
+        }
+        Ok(due)
+    }
+}
+
+impl Tx<'_> {
+    /// Adds a document.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] when a unique name, slug or external id is taken.
+    pub fn insert<R: Resource>(&self, resource: &R) -> Result<(), StoreError> {
+        let keys = resource.keys();
+        self.conn
+            .prepare_cached(
+                "INSERT INTO documents (kind, id, org, workspace, project, parent, name, slug, external, state, created_at, updated_at, due_at, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            )?
+            .execute(params![
+                R::KIND,
+                keys.id.to_string(),
+                keys.org.to_string(),
+                keys.workspace.map(|id| id.to_string()),
+                keys.project.map(|id| id.to_string()),
+                keys.parent.map(|id| id.to_string()),
+                keys.name,
+                keys.slug,
+                keys.external,
+                keys.state,
+                resource.created_at().0,
+                resource.updated_at().0,
+                keys.due_at.map(|at| at.0),
+                serde_json::to_string(resource)?,
+            ])?;
+        Ok(())
+    }
+
+    /// Replaces a document; `false` when it is gone.
+    pub fn update<R: Resource>(&self, resource: &R) -> Result<bool, StoreError> {
+        let keys = resource.keys();
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE documents SET workspace = ?4, project = ?5, parent = ?6, name = ?7, slug = ?8, external = ?9, state = ?10, updated_at = ?11, due_at = ?12, body = ?13
+                 WHERE kind = ?1 AND id = ?2 AND org = ?3",
+            )?
+            .execute(params![
+                R::KIND,
+                keys.id.to_string(),
+                keys.org.to_string(),
+                keys.workspace.map(|id| id.to_string()),
+                keys.project.map(|id| id.to_string()),
+                keys.parent.map(|id| id.to_string()),
+                keys.name,
+                keys.slug,
+                keys.external,
+                keys.state,
+                resource.updated_at().0,
+                keys.due_at.map(|at| at.0),
+                serde_json::to_string(resource)?,
+            ])?;
+        Ok(changed > 0)
+    }
+
+    /// Loads, changes and replaces a document in one step; `None` when it is gone.
+    pub fn modify<R: Resource>(
+        &self,
+        org: Uuid,
+        id: Uuid,
+        change: impl FnOnce(&mut R),
+    ) -> Result<Option<R>, StoreError> {
+        let Some(mut resource) = self.get::<R>(org, id)? else { return Ok(None) };
+        change(&mut resource);
+        self.update(&resource)?;
+        Ok(Some(resource))
+    }
+
+    /// Removes a document; `false` when it was gone already.
+    pub fn remove<R: Resource>(&self, org: Uuid, id: Uuid) -> Result<bool, StoreError> {
+        let removed = self
+            .conn
+            .prepare_cached("DELETE FROM documents WHERE kind = ?1 AND id = ?2 AND org = ?3")?
+            .execute(params![R::KIND, id.to_string(), org.to_string()])?;
+        Ok(removed > 0)
+    }
+
+    /// Removes the documents of a kind that are parts of `parent`.
+    pub fn remove_children<R: Resource>(
+        &self,
+        org: Uuid,
+        parent: Uuid,
+    ) -> Result<usize, StoreError> {
+        Ok(self
+            .conn
+            .prepare_cached("DELETE FROM documents WHERE kind = ?1 AND parent = ?2 AND org = ?3")?
+            .execute(params![R::KIND, parent.to_string(), org.to_string()])?)
+    }
+
+    /// Removes everything that an organization owns, the records of its requests and its events included.
+    /// The organization itself stays.
+    pub fn remove_organization_content(&self, org: Uuid) -> Result<(), StoreError> {
+        let org = org.to_string();
+        self.conn
+            .execute("DELETE FROM documents WHERE org = ?1 AND kind <> 'organization'", [&org])?;
+        self.conn.execute("DELETE FROM idempotency WHERE org = ?1", [&org])?;
+        self.conn.execute("DELETE FROM events WHERE org = ?1", [&org])?;
+        Ok(())
+    }
+}

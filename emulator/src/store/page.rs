@@ -1,0 +1,227 @@
+//! Filters and pages: newest first, by number, by offset or by cursor.
+//!
+//! Order is the order of insertion (`seq`), newest first. By number or offset an insert shifts older items towards
+//! the end: one may be seen twice, none is missed. By cursor (the last `seq` seen) each item that lives
+//! throughout comes exactly once.
+
+use rusqlite::params_from_iter;
+use rusqlite::types::Value as Sql;
+use uuid::Uuid;
+
+use super::{Resource, StoreError, View};
+
+/// Which documents.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this organization. Always set: there is no list over all.
+    pub org: Uuid,
+    /// In this workspace.
+    pub workspace: Option<Uuid>,
+    /// In this project.
+    pub project: Option<Uuid>,
+    /// Part of this.
+    pub parent: Option<Uuid>,
+    /// In one of these states; empty means any.
+    pub states: Vec<String>,
+    /// In none of these states.
+    pub not_states: Vec<&'static str>,
+    /// Whose body has this text at this JSON path (`$.template_id`).
+    pub fields: Vec<(String, String)>,
+    /// Whose body has all of these texts in the array at this path.
+    pub members: Vec<(&'static str, String)>,
+    /// Whose id, name or slug contains this, whatever its case.
+    pub search: Option<String>,
+    /// By name from a to z instead of newest first.
+    pub by_name: bool,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paging {
+    /// The page with this number (from 1) of this size.
+    Number {
+        /// From 1.
+        page: u32,
+        /// 1 to 100.
+        size: u32,
+    },
+    /// `size` items after the first `offset`.
+    Offset {
+        /// How many to pass over.
+        offset: u64,
+        /// 1 to 200.
+        size: u32,
+    },
+    /// `size` items older than the one that the cursor names.
+    Cursor {
+        /// The `seq` of the last item seen; `None` begins.
+        before: Option<i64>,
+        /// 1 to 200.
+        size: u32,
+    },
+}
+
+impl Paging {
+    /// How many items at the most.
+    pub fn size(self) -> u32 {
+        match self {
+            Self::Number { size, .. } | Self::Offset { size, .. } | Self::Cursor { size, .. } => {
+                size
+            }
+        }
+    }
+
+    /// The number of the page, from 1.
+    pub fn page(self) -> u64 {
+        match self {
+            Self::Number { page, .. } => u64::from(page),
+            Self::Offset { offset, size } => offset / u64::from(size.max(1)) + 1,
+            Self::Cursor { .. } => 1,
+        }
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Clone)]
+pub struct Listing<R> {
+    /// The items.
+    pub items: Vec<R>,
+    /// How many there are in all.
+    pub total: u64,
+    /// What was asked for.
+    pub paging: Paging,
+    /// Where the next part begins; `None` at the end.
+    pub next_cursor: Option<i64>,
+}
+
+impl View<'_> {
+    /// A part of the list of documents that pass the filter.
+    pub fn page<R: Resource>(
+        &self,
+        filter: &Filter,
+        paging: Paging,
+    ) -> Result<Listing<R>, StoreError> {
+        let (mut clause, mut values) = filter.clause::<R>();
+        let total = self.total::<R>(filter, &clause, &values)?;
+        let size = paging.size();
+        let offset = match paging {
+            Paging::Number { page, size } => u64::from(page.saturating_sub(1)) * u64::from(size),
+            Paging::Offset { offset, .. } => offset,
+            Paging::Cursor { before, .. } => {
+                if let Some(before) = before {
+                    clause.push_str(" AND seq < ?");
+                    values.push(Sql::Integer(before));
+                }
+                0
+            }
+        };
+        let order = if filter.by_name { "ifnull(name, slug), seq" } else { "seq DESC" };
+        // One more than asked tells whether a next part exists.
+        let sql = format!(
+            "SELECT seq, body FROM documents WHERE {clause} ORDER BY {order} LIMIT ? OFFSET ?"
+        );
+        values.push(Sql::Integer(i64::from(size) + 1));
+        values.push(Sql::Integer(i64::try_from(offset).unwrap_or(i64::MAX)));
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(values), |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        })?;
+        let mut items = Vec::new();
+        let mut last = None;
+        let mut more = false;
+        for row in rows {
+            let (seq, body) = row?;
+            if items.len() == size as usize {
+                more = true;
+                break;
+            }
+            last = Some(seq);
+            items.push(serde_json::from_str(&body)?);
+        }
+        Ok(Listing { items, total, paging, next_cursor: if more { last } else { None } })
+    }
+
+    /// How many documents pass the filter.
+    pub fn count<R: Resource>(&self, filter: &Filter) -> Result<u64, StoreError> {
+        let (clause, values) = filter.clause::<R>();
+        self.total::<R>(filter, &clause, &values)
+    }
+
+    fn total<R: Resource>(
+        &self,
+        filter: &Filter,
+        clause: &str,
+        values: &[Sql],
+    ) -> Result<u64, StoreError> {
+        let total: i64 = if filter.has_counter() {
+            let (clause, values) = filter.counter_clause::<R>();
+            let sql = format!("SELECT ifnull(sum(n), 0) FROM counters WHERE {clause}");
+            self.conn.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?
+        } else {
+            let sql = format!("SELECT count(*) FROM documents WHERE {clause}");
+            self.conn.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?
+        };
+        Ok(u64::try_from(total).unwrap_or(0))
+    }
+}
+
+impl Filter {
+    /// Whether the total is kept, so that nothing has to be counted.
+    fn has_counter(&self) -> bool {
+        self.project.is_none()
+            && self.fields.is_empty()
+            && self.members.is_empty()
+            && self.search.is_none()
+    }
+
+    fn counter_clause<R: Resource>(&self) -> (String, Vec<Sql>) {
+        let mut clause = String::from("kind = ? AND org = ?");
+        let mut values = vec![Sql::Text(R::KIND.into()), Sql::Text(self.org.to_string())];
+        for (column, id) in [("workspace", self.workspace), ("parent", self.parent)] {
+            if let Some(id) = id {
+                clause.push_str(&format!(" AND {column} = ?"));
+                values.push(Sql::Text(id.to_string()));
+            }
+        }
+        self.state_clause(&mut clause, &mut values);
+        (clause, values)
+    }
+
+    fn clause<R: Resource>(&self) -> (String, Vec<Sql>) {
+        let (mut clause, mut values) = self.counter_clause::<R>();
+        if let Some(project) = self.project {
+            clause.push_str(" AND project = ?");
+            values.push(Sql::Text(project.to_string()));
+        }
+        for (path, text) in &self.fields {
+            clause.push_str(" AND json_extract(body, ?) = ?");
+            values.push(Sql::Text(path.clone()));
+            values.push(Sql::Text(text.clone()));
+        }
+        for (path, text) in &self.members {
+            clause.push_str(
+                " AND EXISTS (SELECT 1 FROM json_each(body, ?) WHERE json_each.value = ?)",
+            );
+            values.push(Sql::Text((*path).into()));
+            values.push(Sql::Text(text.clone()));
+        }
+        if let Some(search) = &self.search {
+            clause.push_str(" AND (instr(lower(id), ?) OR instr(lower(ifnull(name, '')), ?) OR instr(lower(ifnull(slug, '')), ?))");
+            let needle = Sql::Text(search.to_lowercase());
+            values.extend([needle.clone(), needle.clone(), needle]);
+        }
+        (clause, values)
+    }
+
+    fn state_clause(&self, clause: &mut String, values: &mut Vec<Sql>) {
+        if !self.states.is_empty() {
+            clause
+                .push_str(&format!(" AND state IN ({})", vec!["?"; self.states.len()].join(", ")));
+            values.extend(self.states.iter().map(|state| Sql::Text(state.clone())));
+        }
+        for state in &self.not_states {
+            clause.push_str(" AND state <> ?");
+            values.push(Sql::Text((*state).into()));
+        }
+    }
+}
