@@ -69,8 +69,15 @@ pub struct NamespaceConfig {
     pub program: PathBuf,
     /// The agent's ELF.
     pub agent: &'static [u8],
-    /// Processes that one machine may have.
+    /// Processes that one machine may have: [`PROCESSES`].
     pub processes: u32,
+    /// A machine's first process and its arguments: [`agent_command`], or something else in a test.
+    pub init: Vec<String>,
+}
+
+/// The agent as a machine's first process.
+pub fn agent_command() -> Vec<String> {
+    [plan::AGENT_PATH, "serve", "--egress-proxy"].map(str::to_owned).to_vec()
 }
 
 /// Machines of one data directory.
@@ -207,13 +214,13 @@ impl NamespaceHost {
         }
     }
 
-    /// Starts the processes of a machine that has none, with `init` instead of the agent if given.
+    /// Starts the processes of a machine that has none.
     async fn launch(
         &self,
         id: Uuid,
         slot: &Slot,
         meta: &MachineMeta,
-        init: Option<Vec<String>>,
+        init: Vec<String>,
     ) -> Result<Started, MachineError> {
         let plan = self.plan(id, meta, init);
         let program = self.config.program.clone();
@@ -233,11 +240,10 @@ impl NamespaceHost {
         Ok(Started { stream: Box::new(stream), enforced })
     }
 
-    fn plan(&self, id: Uuid, meta: &MachineMeta, init: Option<Vec<String>>) -> Plan {
+    fn plan(&self, id: Uuid, meta: &MachineMeta, init: Vec<String>) -> Plan {
         let mut env: BTreeMap<String, String> =
             ENVIRONMENT.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         env.extend(meta.env.clone());
-        let agent = [plan::AGENT_PATH, "serve", "--egress-proxy"].map(str::to_owned).to_vec();
         Plan {
             layers: self.layout.layers(),
             mount_point: Layout::mount_point(id),
@@ -245,7 +251,7 @@ impl NamespaceHost {
             chain: meta.chain.clone(),
             skeleton: self.skeleton.clone(),
             agent: Some(self.agent.clone()),
-            init: init.unwrap_or(agent),
+            init,
             env,
             hostname: meta.hostname.clone(),
             ids: self.ids,
@@ -262,11 +268,10 @@ impl NamespaceHost {
         }
     }
 
-    /// As [`MachineHost::create`], with a first process other than the agent (a probe, a test).
-    pub async fn create_with(
+    async fn create_with(
         &self,
         spec: &MachineSpec,
-        init: Option<Vec<String>>,
+        init: Vec<String>,
     ) -> Result<Started, MachineError> {
         let slot = self.slot(spec.id);
         let _gate = slot.gate.lock().await;
@@ -344,7 +349,7 @@ impl NamespaceHost {
             env: BTreeMap::new(),
             hostname: "probe".to_owned(),
         };
-        let started = self.create_with(&spec, Some(vec!["/bin/sleep".into(), "60".into()])).await?;
+        let started = self.create_with(&spec, vec!["/bin/sleep".into(), "60".into()]).await?;
         self.remove(spec.id).await?;
         Ok(started.enforced)
     }
@@ -376,7 +381,7 @@ impl MachineHost for NamespaceHost {
     }
 
     async fn create(&self, spec: &MachineSpec) -> Result<Started, MachineError> {
-        self.create_with(spec, None).await
+        self.create_with(spec, self.config.init.clone()).await
     }
 
     async fn start(&self, id: Uuid) -> Result<Started, MachineError> {
@@ -388,7 +393,7 @@ impl MachineHost for NamespaceHost {
         }
         // What is left of one that ended by itself: its control groups.
         Self::end(&slot).await?;
-        self.launch(id, &slot, &meta, None).await
+        self.launch(id, &slot, &meta, self.config.init.clone()).await
     }
 
     async fn attach(&self, id: Uuid) -> Result<AgentStream, MachineError> {
@@ -482,7 +487,7 @@ impl MachineHost for NamespaceHost {
             .await?;
         }
         let meta = self.machine(id)?;
-        let started = self.launch(id, &slot, &meta, None).await;
+        let started = self.launch(id, &slot, &meta, self.config.init.clone()).await;
         let old = self.layout.discard_top(id, before.top).map_err(|e| host(e.to_string()))?;
         if let Some(old) = old {
             self.copier.delete_later(old);

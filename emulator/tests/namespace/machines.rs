@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
+/// Processes that a machine may have.
+pub const PROCESSES: u32 = 128;
 const BOUND: Duration = Duration::from_secs(30);
 
 pub struct Bench {
@@ -18,14 +20,19 @@ pub struct Bench {
     pub data: TempDir,
 }
 
-pub async fn open(data: &Path) -> NamespaceHost {
-    let config = NamespaceConfig {
+pub fn config(data: &Path) -> NamespaceConfig {
+    NamespaceConfig {
         data: data.to_owned(),
         program: env!("CARGO_BIN_EXE_miosa-emulator").into(),
         agent: b"",
-        processes: 256,
-    };
-    NamespaceHost::open(config).await.unwrap()
+        processes: PROCESSES,
+        // Most of what is tried here is about the walls, and a shell looks at them without an agent's help.
+        init: vec!["/bin/bash".to_owned()],
+    }
+}
+
+pub async fn open(data: &Path) -> NamespaceHost {
+    NamespaceHost::open(config(data)).await.unwrap()
 }
 
 pub async fn bench() -> Bench {
@@ -50,15 +57,22 @@ pub struct Machine {
     stream: AgentStream,
 }
 
-pub fn shell() -> Option<Vec<String>> {
-    Some(vec!["/bin/bash".to_owned()])
-}
-
 impl Bench {
     pub async fn machine(&self, base: Base) -> Machine {
         let spec = spec(base);
-        let started = self.host.create_with(&spec, shell()).await.unwrap();
+        let started = self.host.create(&spec).await.unwrap();
         Machine::new(spec.id, started)
+    }
+
+    /// A new machine from a snapshot.
+    pub async fn fork(&self, snapshot: Uuid) -> Machine {
+        self.machine(Base::Snapshot(snapshot)).await
+    }
+
+    pub async fn snapshot(&self, machine: &Machine) -> Uuid {
+        let snapshot = Uuid::new_v4();
+        self.host.snapshot(machine.id, snapshot).await.unwrap();
+        snapshot
     }
 
     pub async fn blank(&self) -> Machine {
@@ -108,5 +122,50 @@ impl Machine {
         let (output, code) = self.run(line).await;
         assert_ne!(code, 0, "{line}: {output}");
         output
+    }
+}
+
+/// Runs the other tests of this binary once more as an ordinary user, if root runs it.
+pub fn again_as_an_ordinary_user(this_test: &str) {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let data = TempDir::new().unwrap();
+    std::os::unix::fs::chown(data.path(), Some(ORDINARY), Some(ORDINARY)).unwrap();
+    let output = std::process::Command::new("setpriv")
+        .args([format!("--reuid={ORDINARY}"), format!("--regid={ORDINARY}")])
+        .arg("--clear-groups")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--skip", this_test, "--test-threads=2"])
+        .env("TMPDIR", data.path())
+        .env("HOME", data.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!text.contains(" 0 passed"), "{text}");
+}
+
+/// An id that nobody has.
+const ORDINARY: u32 = 61_234;
+
+/// Processes of this computer with `word` in their command line.
+pub fn processes_with(word: &str) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").unwrap();
+    let pids = pids.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(word)
+    })
+    .collect()
+}
+
+/// Waits until something holds.
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + BOUND;
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
