@@ -86,7 +86,7 @@ pub struct NamespaceHost {
     ids: UserMap,
     layout: Layout,
     skeleton: String,
-    agent: String,
+    agent: [String; 2],
     trees: Trees,
     /// Prefix of our control groups: the data directory's, so that nobody else's are swept.
     owner: String,
@@ -250,7 +250,7 @@ impl NamespaceHost {
             top: Layout::top(id, meta.top),
             chain: meta.chain.clone(),
             skeleton: self.skeleton.clone(),
-            agent: Some(self.agent.clone()),
+            agent: self.agent.clone(),
             init,
             env,
             hostname: meta.hostname.clone(),

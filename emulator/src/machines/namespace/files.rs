@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -118,21 +118,36 @@ pub fn settle(path: &Path) -> io::Result<()> {
     nix::unistd::syncfs(File::open(path)?).map_err(io::Error::from)
 }
 
-/// Puts the agent where machines can execute it and not change it; its path relative to [`Layout::layers`].
-pub fn place_agent(layout: &Layout, elf: &[u8]) -> io::Result<String> {
+/// Puts the agent where machines can execute it and not change it; the two directories to mount together,
+/// relative to [`Layout::layers`]. No machine may be running: agents of earlier versions go.
+pub fn place_agent(layout: &Layout, elf: &[u8]) -> io::Result<[String; 2]> {
     let hash: String =
         Sha256::digest(elf).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let dir = layout.path("agent");
-    let path = dir.join(&hash);
+    let base = layout.path("agent");
+    for entry in fs::read_dir(&base)? {
+        let entry = entry?;
+        if entry.file_name() != *hash {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    let dir = base.join(&hash);
+    for dir in [&dir, &base.join("empty")] {
+        DirBuilder::new().recursive(true).create(dir)?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
+    }
+    let path = dir.join("agent");
     // A name says what is in it, but not that all of it is: look.
     if fs::read(&path).is_ok_and(|now| now == elf) {
-        return Ok(format!("../agent/{hash}"));
+        return Ok(directories(&hash));
     }
-    DirBuilder::new().recursive(true).mode(0o755).create(&dir)?;
     let mut file = tempfile::NamedTempFile::new_in(&dir)?;
     file.write_all(elf)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(0o555))?;
     file.as_file().sync_all()?;
     file.persist(&path)?;
-    Ok(format!("../agent/{hash}"))
+    Ok(directories(&hash))
+}
+
+fn directories(hash: &str) -> [String; 2] {
+    [format!("../agent/{hash}"), "../agent/empty".to_owned()]
 }

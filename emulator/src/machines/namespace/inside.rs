@@ -109,12 +109,19 @@ fn build_root(plan: &Plan) -> Result<(), String> {
     for (name, points_to) in links {
         make(&format!("{root}/dev/{name}"), |p| std::os::unix::fs::symlink(points_to, p))?;
     }
-    if let Some(agent) = &plan.agent {
-        let target = format!("{root}{AGENT_PATH}");
-        make(&target, |p| File::create(p).map(drop))?;
-        bind(agent, &target)?;
-        read_only(&target)?;
-    }
+    // Not bound from where it lies: a bound mount tells its place on the host to whoever reads the mounts.
+    let home = Path::new(AGENT_PATH).parent().unwrap_or(Path::new("/")).display().to_string();
+    let target = format!("{root}{home}");
+    make(&target, |p| fs::create_dir(p))?;
+    let options = format!("userxattr,lowerdir={}", plan.agent.join(":"));
+    mount(
+        Some("overlay"),
+        &*target,
+        Some("overlay"),
+        quiet | MsFlags::MS_RDONLY,
+        Some(options.as_str()),
+    )
+    .map_err(|e| format!("mounting the agent: {e}"))?;
 
     // Both roots on one spot, then the lower one, the host's, is taken away: nothing to name the old root by.
     std::env::set_current_dir(root).map_err(|e| format!("entering the root: {e}"))?;

@@ -20,7 +20,7 @@ pub const INIT: &str = "init";
 pub const AS_ROOT: &str = "as-root";
 
 /// Where the agent's program lies inside.
-pub const AGENT_PATH: &str = "/run/miosa-agent";
+pub const AGENT_PATH: &str = "/run/miosa/agent";
 
 /// One start of one machine. Paths without a leading slash are relative to `<data>/layers`, the working
 /// directory of both stages: overlayfs takes its layers in one page of options, so they must be short.
@@ -36,8 +36,8 @@ pub struct Plan {
     pub chain: Vec<u32>,
     /// Holds `root` and `usr`, the lowest layers of our own.
     pub skeleton: String,
-    /// The agent's ELF; absent when `init` is something else.
-    pub agent: Option<String>,
+    /// Two directories of which overlayfs makes a read-only one: the agent's, and an empty one.
+    pub agent: [String; 2],
     /// The first process and its arguments.
     pub init: Vec<String>,
     /// Its environment.
