@@ -1,9 +1,6 @@
-//! The emulator's program. It parses arguments, nothing else.
+//! The emulator's program.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    // A machine of namespaces begins as this program under another argument, before any thread exists.
-    miosa_emulator::machines::namespace::maybe_enter();
-    miosa_emulator::cli::run()
+fn main() {
+    // First: a stage of a machine must not have threads or open files of ours.
+    miosa_emulator::machines::namespace::enter::maybe_enter();
 }
