@@ -204,7 +204,7 @@ impl Containers {
 
 /// Bytes of hex digits.
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.len() % 2 != 0 || text.is_empty() {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) || text.is_empty() {
         return None;
     }
     text.as_bytes()

@@ -2,25 +2,17 @@
 
 use std::collections::HashMap;
 
-use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 
-use super::containers::Containers;
 use super::engine::{ASK, bounded};
-use super::images::Images;
 use super::labels;
-use super::snapshots::Snapshots;
+use super::machine::Engine;
 use crate::machines::{MachineError, Pruned};
 
 /// Removes images with an older agent or without their base, images of removed snapshots, untagged ones, and probes.
 /// An image that a container uses stays: the engine refuses, and that is all right.
-pub async fn prune(
-    docker: &Docker,
-    owner: &str,
-    images: &Images,
-    containers: &Containers,
-    snapshots: &Snapshots,
-) -> Result<Pruned, MachineError> {
+pub async fn prune(engine: &Engine) -> Result<Pruned, MachineError> {
+    let Engine { docker, owner, images, containers, snapshots, .. } = engine;
     // Nobody looks into an image or derives one meanwhile.
     let _exclusive = images.exclusive().await;
     let mut removed = Vec::new();
