@@ -8,9 +8,10 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
-use crate::machines::docker::{DockerConfig, DockerHost};
+use crate::machines::agent::ELF;
+use crate::machines::docker::{DockerConfig, DockerHost, OnProgress, Progress};
 use crate::machines::host::HostMachines;
-use crate::machines::namespace::{NamespaceConfig, NamespaceHost};
+use crate::machines::namespace::{self, NamespaceConfig, NamespaceHost};
 use crate::machines::templates::DEFAULT_TEMPLATE;
 use crate::machines::{HostKind, MachineHost, Machines, TemplateReadiness};
 
@@ -74,8 +75,10 @@ pub(super) fn data_directory(given: Option<&PathBuf>) -> Result<PathBuf, Failure
 pub(super) async fn docker(choice: &MachineChoice, owner: &str) -> Result<DockerHost, String> {
     let config = DockerConfig {
         owner: owner.to_owned(),
+        engine: None,
         image_overrides: choice.template_image.iter().cloned().collect::<BTreeMap<_, _>>(),
         progress: Some(progress()),
+        agent: bytes::Bytes::from_static(ELF),
     };
     DockerHost::connect(config).await.map_err(|error| error.to_string())
 }
@@ -83,7 +86,14 @@ pub(super) async fn docker(choice: &MachineChoice, owner: &str) -> Result<Docker
 /// The namespace host, or why there is none.
 pub(super) async fn namespace(data: &Path) -> Result<NamespaceHost, String> {
     let program = std::env::current_exe().map_err(|error| format!("this program's own file: {error}"))?;
-    let host = NamespaceHost::new(NamespaceConfig::new(data.to_owned(), program));
+    let config = NamespaceConfig {
+        data: data.to_owned(),
+        program,
+        agent: ELF,
+        processes: namespace::PROCESSES,
+        init: namespace::agent_command(),
+    };
+    let host = NamespaceHost::open(config).await.map_err(|error| error.to_string())?;
     host.probe().await.map_err(|error| error.to_string())?;
     Ok(host)
 }
@@ -95,7 +105,7 @@ pub(super) async fn namespace(data: &Path) -> Result<NamespaceHost, String> {
 pub(super) async fn choose(choice: &MachineChoice, data: &Path, owner: &str) -> Result<Machines, Failure> {
     let host: Arc<dyn MachineHost> = match choice.machines {
         Kind::None => return Ok(Machines::none("started with --machines none".into())),
-        Kind::Host => Arc::new(HostMachines::new(data.to_owned())),
+        Kind::Host => Arc::new(HostMachines::open(data.to_owned()).await.map_err(|why| Failure::machines(why.to_string()))?),
         Kind::Docker => Arc::new(docker(choice, owner).await.map_err(|why| {
             Failure::machines(format!("Docker was asked for and cannot be used: {why}. Without --machines docker, namespaces are used."))
         })?),
@@ -128,18 +138,23 @@ async fn auto(choice: &MachineChoice, data: &Path, owner: &str) -> Machines {
 }
 
 /// A bar for the first build of an image; nothing is drawn where standard error is no terminal.
-fn progress() -> Arc<dyn Fn(&str) + Send + Sync> {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
-        bar.set_style(style);
+fn progress() -> OnProgress {
+    let bar = ProgressBar::hidden();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} [{bar:20}] {wide_msg} {elapsed}") {
+        bar.set_style(style.progress_chars("=> "));
     }
-    Arc::new(move |line: &str| {
-        if line.is_empty() {
+    Arc::new(move |progress: Progress| {
+        tracing::debug!("{}: {}", progress.image, progress.text);
+        if progress.ended {
             bar.finish_and_clear();
-        } else {
-            bar.set_message(line.trim().to_owned());
-            bar.tick();
+            return;
         }
-        tracing::debug!("image: {}", line.trim());
+        bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+        bar.set_prefix(progress.image);
+        if let Some((done, all)) = progress.steps {
+            bar.set_length(all.into());
+            bar.set_position(done.into());
+        }
+        bar.set_message(progress.text);
     })
 }
