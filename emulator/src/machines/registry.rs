@@ -333,19 +333,19 @@ impl Inner {
     fn enter(&self, id: Uuid, slot: &Arc<Slot>, agent: Agent) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let generation = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (closing, lost, watched) = (agent.closing(), self.lost.clone(), Arc::downgrade(slot));
+        let (closing, lost, weak) = (agent.closing(), self.lost.clone(), Arc::downgrade(slot));
         // Held until the entry is there, so that an agent that ends at once finds it.
         let mut live = lock(&slot.live);
-        let watcher = tokio::spawn(async move {
+        let watching = tokio::spawn(async move {
             closing.cancelled().await;
-            let Some(slot) = watched.upgrade() else { return };
+            let Some(slot) = weak.upgrade() else { return };
             let ended = lock(&slot.live).take_if(|live| live.generation == generation);
             if ended.is_some() {
                 // Nobody may listen.
                 let _ = lost.send(id);
             }
         });
-        *live = Some(Live { agent: Arc::new(agent), generation, watcher: watcher.abort_handle() });
+        *live = Some(Live { agent: Arc::new(agent), generation, watcher: watching.abort_handle() });
     }
 }
 
