@@ -3,4 +3,5 @@
 //! Imports point one way: `cli → server → api → http, store, machines, clock`; `lifecycle` and `proxy` stand
 //! beside `api` and call its public functions.
 
+pub mod api;
 pub mod machines;
