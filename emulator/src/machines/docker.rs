@@ -20,9 +20,9 @@ mod stream;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -46,8 +46,13 @@ pub struct DockerConfig {
     pub image_overrides: BTreeMap<String, String>,
     /// Hears of images being built or pulled.
     pub progress: Option<OnProgress>,
-    /// The agent's ELF.
-    pub agent: Bytes,
+}
+
+impl DockerConfig {
+    /// The engine of the environment and the built-in images.
+    pub fn new(owner: impl Into<String>) -> Self {
+        Self { owner: owner.into(), engine: None, image_overrides: BTreeMap::new(), progress: None }
+    }
 }
 
 /// Machines on a Docker engine.
@@ -66,6 +71,14 @@ impl DockerHost {
     /// Makes a template's image ready, as the first create would: builds or pulls what is missing.
     pub async fn prepare(&self, template: &str) -> Result<(), MachineError> {
         self.engine.images.ready(template).await.map(drop)
+    }
+
+    /// Waits for creates and restores whose callers have gone.
+    pub async fn settled(&self, within: Duration) -> Result<(), MachineError> {
+        self.tasks.close();
+        let settled = tokio::time::timeout(within, self.tasks.wait()).await;
+        self.tasks.reopen();
+        settled.map_err(|_| MachineError::TimedOut { what: "machines being made", after: within })
     }
 
     /// Runs `work` to its end even if the caller goes away: the engine would not stop halfway either.

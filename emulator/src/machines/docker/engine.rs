@@ -165,10 +165,10 @@ mod tests {
         assert!(error.to_string().contains("not supported"), "{error}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_call_that_hangs_ends_at_its_bound() {
         let hangs = std::future::pending::<Result<(), Error>>();
-        let failed = bounded("hanging", ASK, hangs).await.unwrap_err();
-        assert!(matches!(failed, Failed::TimedOut("hanging", ASK)));
+        let failed = bounded("hanging", Duration::from_millis(1), hangs).await.unwrap_err();
+        assert!(matches!(failed, Failed::TimedOut("hanging", _)));
     }
 }

@@ -12,6 +12,7 @@ use super::network::Bridge;
 use super::plan::{Limits, Plan};
 use super::snapshots::Snapshots;
 use super::{DockerConfig, labels, plan};
+use crate::machines::agent::ELF;
 use crate::machines::{AgentStream, Base, Found, MachineError, MachineSpec, Started};
 
 /// Between TERM and KILL when a machine is stopped: the agent gives its processes two seconds and then ends.
@@ -54,7 +55,7 @@ impl Engine {
                 docker.clone(),
                 owner.clone(),
                 config.image_overrides,
-                config.agent,
+                Bytes::from_static(ELF),
                 config.progress,
             ),
             containers: Containers::new(docker.clone(), owner.clone()),
@@ -142,7 +143,13 @@ impl Engine {
             self.attach(id).await?
         } else {
             self.containers.put_agent(&container.id, self.images.agent_tar()?).await?;
-            self.containers.start(&container.id).await?
+            match self.containers.start(&container.id).await {
+                Err(failed) if failed.is_missing() => {
+                    self.bridge.rejoin(&self.docker, &container.id).await?;
+                    self.containers.start(&container.id).await?
+                }
+                started => started?,
+            }
         };
         Ok(Started { stream, enforced })
     }

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use bollard::Docker;
-use bollard::models::{Network, NetworkCreateRequest};
-use bollard::query_parameters::ListNetworksOptionsBuilder;
+use bollard::models::{
+    Network, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
+};
+use bollard::query_parameters::{InspectContainerOptions, ListNetworksOptionsBuilder};
 use tokio::sync::Mutex;
 
 use super::engine::{ACT, ASK, Failed, bounded};
@@ -37,6 +39,26 @@ impl Bridge {
         };
         *found = Some((id.clone(), why_not));
         id
+    }
+
+    /// Puts a stopped container whose network was removed (`docker network prune` does that) on ours again.
+    pub async fn rejoin(&self, docker: &Docker, container: &str) -> Result<(), Failed> {
+        let inspected = docker.inspect_container(container, None::<InspectContainerOptions>);
+        let inspected = bounded("looking at a container", ASK, inspected).await?;
+        let joined = inspected.network_settings.and_then(|settings| settings.networks);
+        for gone in joined.unwrap_or_default().into_keys() {
+            let leave =
+                NetworkDisconnectRequest { container: container.to_owned(), force: Some(true) };
+            let left = docker.disconnect_network(&gone, leave);
+            bounded("leaving a network", ACT, left).await?;
+        }
+        self.forget().await;
+        let join = NetworkConnectRequest {
+            container: container.to_owned(),
+            ..NetworkConnectRequest::default()
+        };
+        let id = self.id(docker).await;
+        bounded("joining a network", ACT, docker.connect_network(&id, join)).await
     }
 
     /// Looked up again next time: somebody has removed it.

@@ -30,10 +30,13 @@ pub async fn prune(engine: &Engine) -> Result<Pruned, MachineError> {
         let current =
             image.labels.get(labels::AGENT).is_some_and(|agent| agent == images.agent_hash());
         let base = image.labels.get(labels::BASE).cloned().unwrap_or_default();
+        // A base without a name is there only for the sake of this image.
+        let named = images.inspect(&base).await?.is_some_and(|base| {
+            !base.repo_tags.unwrap_or_default().is_empty()
+                || !base.repo_digests.unwrap_or_default().is_empty()
+        });
         // A snapshot's image inherits the labels of the image below it.
-        if image.labels.contains_key(labels::SNAPSHOT)
-            || (current && images.inspect(&base).await?.is_some())
-        {
+        if image.labels.contains_key(labels::SNAPSHOT) || (current && named) {
             continue;
         }
         for name in image.repo_tags {
