@@ -1,4 +1,5 @@
 //! Machines with the real agent as their first process.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "namespace/machines.rs"]
 mod machines;

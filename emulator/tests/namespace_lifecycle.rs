@@ -1,4 +1,5 @@
 //! What becomes of a machine's files and processes from create to remove.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "namespace/machines.rs"]
 mod machines;
