@@ -6,6 +6,9 @@
 
 use std::sync::LazyLock;
 
+use super::not_emulated;
+use crate::http::Route;
+
 /// A route that some client calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownRoute {
@@ -43,6 +46,25 @@ pub fn all() -> &'static [KnownRoute] {
     static ROUTES: LazyLock<Vec<KnownRoute>> =
         LazyLock::new(|| TABLE.lines().skip(1).filter_map(KnownRoute::parse).collect());
     &ROUTES
+}
+
+/// Every known route as one that is not built; the router takes those that nothing else answers.
+pub fn not_built() -> Vec<Route> {
+    all()
+        .iter()
+        .filter_map(|known| {
+            let path = known.path;
+            let route = match known.method {
+                "GET" => Route::get(path, not_emulated),
+                "POST" => Route::post(path, not_emulated),
+                "PUT" => Route::put(path, not_emulated),
+                "PATCH" => Route::patch(path, not_emulated),
+                "DELETE" => Route::delete(path, not_emulated),
+                _ => return None,
+            };
+            Some(route.family(known.family).not_built())
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@
 
 use std::sync::LazyLock;
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Map, Value};
+
+use crate::http::route::Access;
+use crate::http::{Answer, Route};
 
 /// The file that the others are merged into.
 const ROOT: Source =
@@ -86,6 +89,15 @@ pub enum BundleError {
         /// The key.
         key: String,
     },
+}
+
+/// The route that serves it.
+pub fn routes() -> Vec<Route> {
+    vec![Route::get("/openapi.json", get).family("identity").access(Access::Open)]
+}
+
+async fn get() -> Answer {
+    Answer::Bare { status: StatusCode::OK, value: document().clone() }
 }
 
 /// The document.
