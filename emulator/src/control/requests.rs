@@ -82,23 +82,21 @@ pub(super) async fn get(
 }
 
 fn stream(app: &App, query: Query, org: Option<Uuid>) -> Response {
-    let mut live = app.journal.live();
-    let stopping = app.stopping.clone();
-    sse::response(async_stream(move |events| async move {
+    let following = (app.journal.live(), app.stopping.clone(), query);
+    sse::response(futures_util::stream::unfold(following, move |(mut live, stopping, query)| async move {
         loop {
             let next = tokio::select! {
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => return None,
                 next = live.recv() => next,
             };
             let event = match next {
-                Ok(entry) if query.passes(&entry, org) => sse::event("request", &entry),
+                Ok(entry) if query.passes(&entry, org) => sse::event("request", &json!(entry)),
                 Ok(_) => continue,
+                // A slow reader is told what it missed, and goes on.
                 Err(RecvError::Lagged(missed)) => sse::event("missed", &json!({ "missed": missed })),
-                Err(RecvError::Closed) => return,
+                Err(RecvError::Closed) => return None,
             };
-            if events.send(event).await.is_err() {
-                return;
-            }
+            return Some((Ok::<_, std::convert::Infallible>(event), (live, stopping, query)));
         }
     }))
 }
