@@ -6,8 +6,8 @@
 
 use std::sync::LazyLock;
 
-use super::not_emulated;
 use crate::http::Route;
+use crate::http::route::Access;
 
 /// A route that some client calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,23 +48,22 @@ pub fn all() -> &'static [KnownRoute] {
     &ROUTES
 }
 
-/// Every known route as one that is not built; the router takes those that nothing else answers.
+/// The routes as the router takes them, each answering 501; the router drops those that are built.
 pub fn not_built() -> Vec<Route> {
-    all()
-        .iter()
-        .filter_map(|known| {
-            let path = known.path;
-            let route = match known.method {
-                "GET" => Route::get(path, not_emulated),
-                "POST" => Route::post(path, not_emulated),
-                "PUT" => Route::put(path, not_emulated),
-                "PATCH" => Route::patch(path, not_emulated),
-                "DELETE" => Route::delete(path, not_emulated),
-                _ => return None,
-            };
-            Some(route.family(known.family).not_built())
-        })
-        .collect()
+    let route = |known: &KnownRoute| {
+        let make = match known.method {
+            "POST" => Route::post,
+            "PUT" => Route::put,
+            "PATCH" => Route::patch,
+            "DELETE" => Route::delete,
+            _ => Route::get,
+        };
+        // Who has no credential yet should hear that logging in is not emulated, not that a credential is missing.
+        let access =
+            if matches!(known.family, "auth" | "app_auth") { Access::Open } else { Access::Key };
+        make(known.path, super::not_emulated).family(known.family).access(access).not_built()
+    };
+    all().iter().map(route).collect()
 }
 
 #[cfg(test)]
@@ -72,6 +71,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::http::route::pattern;
 
     /// A path with its parameters' names left out.
     fn shape(path: &str) -> String {
@@ -122,6 +122,27 @@ mod tests {
                 route.method,
                 route.path
             );
+        }
+    }
+
+    #[test]
+    fn one_router_takes_them_all() {
+        let mut patterns = HashSet::new();
+        let mut router = axum::Router::<()>::new();
+        for route in not_built() {
+            let pattern = pattern(route.info.path);
+            if patterns.insert(pattern.clone()) {
+                router = router.route(&pattern, axum::routing::any(|| async {}));
+            }
+        }
+        assert!(router.has_routes());
+    }
+
+    #[test]
+    fn each_is_given_to_the_router_as_the_table_says() {
+        for (route, known) in not_built().iter().zip(all()) {
+            assert_eq!((route.info.method.as_str(), route.info.path), (known.method, known.path));
+            assert!(!route.info.built && route.info.family == known.family, "{known:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::http::route::Access;
-use crate::http::{Answer, Route};
+use crate::http::{Answer, ApiError, ApiResult, Route};
 
 /// The file that the others are merged into.
 const ROOT: Source =
@@ -91,13 +91,17 @@ pub enum BundleError {
     },
 }
 
-/// The route that serves it.
+/// The route that serves the document.
 pub fn routes() -> Vec<Route> {
-    vec![Route::get("/openapi.json", get).family("identity").access(Access::Open)]
+    vec![Route::get("/openapi.json", serve).family("identity").access(Access::Open)]
 }
 
-async fn get() -> Answer {
-    Answer::Bare { status: StatusCode::OK, value: document().clone() }
+async fn serve() -> ApiResult<Answer> {
+    // The first call bundles, which takes a moment.
+    let document = tokio::task::spawn_blocking(document)
+        .await
+        .map_err(|error| ApiError::internal(format!("the contract cannot be read: {error}")))?;
+    Ok(Answer::Bare { status: StatusCode::OK, value: document.clone() })
 }
 
 /// The document.
