@@ -24,6 +24,7 @@ mod usermap;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::RwLock;
@@ -43,6 +44,9 @@ use usermap::UserMap;
 
 /// Processes that one machine may have.
 pub const PROCESSES: u32 = 1024;
+/// How long a start waits for processes that are ending.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// How to make machines.
 #[derive(Debug, Clone)]
 pub struct NamespaceConfig {
@@ -306,8 +310,13 @@ impl MachineHost for NamespaceHost {
         let slot = self.slot(id);
         let _gate = slot.gate.lock().await;
         let meta = self.machine(id).await?;
-        if slot.live().is_some() {
-            return Err(host(format!("machine {id} is running")));
+        // An agent that has lost its emulator gives processes a moment to end.
+        let deadline = Instant::now() + ENDING;
+        while slot.live().is_some() {
+            if Instant::now() > deadline {
+                return Err(host(format!("machine {id} is running")));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         slot.end().await?;
         self.launch(id, &slot, &meta, self.config.init.clone()).await

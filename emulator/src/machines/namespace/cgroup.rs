@@ -336,14 +336,16 @@ fn kill_all(dirs: &[PathBuf]) {
     }
 }
 
-/// A group can be busy for a moment after its last process has ended.
-fn remove(dir: &Path) -> io::Result<()> {
+/// Removes a group. It can be busy for a moment after its last process has ended; blocks up to a second.
+pub fn remove(dir: &Path) -> io::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(1);
     loop {
         match fs::remove_dir(dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) if Instant::now() > deadline => return Err(e),
-            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(e) => return Err(e),
             Ok(()) => return Ok(()),
         }
     }
