@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bollard::query_parameters::RemoveImageOptions;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use lab::{Lab, eventually, sh};
+use lab::{Lab, eventually, sh, spec};
 use miosa_agent::protocol::{Command, Exec};
 use miosa_emulator::machines::{
     Agent, Base, Found, MachineError, MachineHost as _, NoteLevel, Shape, TemplateReadiness,
@@ -270,15 +270,15 @@ async fn after_a_restart_the_processes_still_run_and_a_fresh_stream_reaches_them
 #[tokio::test]
 async fn limits_are_the_engines_and_what_it_cannot_hold_is_not_claimed() {
     let lab = Lab::new().await;
-    let mut spec = lab.spec(Base::Template("blank".to_owned()), BTreeMap::new());
-    spec.shape = Shape { vcpus: 512, memory_mb: 300, disk_mb: 10_240 };
-    let started = lab.host.create(&spec).await.unwrap();
+    let mut machine = spec(Base::Template("blank".to_owned()), BTreeMap::new());
+    machine.shape = Shape { vcpus: 512, memory_mb: 300, disk_mb: 10_240 };
+    let started = lab.host.create(&machine).await.unwrap();
     let cpus = lab.docker.info().await.unwrap().ncpu.unwrap();
     assert_eq!(started.enforced.vcpus.map(i64::from), Some(cpus));
     assert_eq!(started.enforced.memory_mb, Some(300));
     assert_eq!(started.enforced.disk_mb, None);
 
-    let container = lab.inspect(spec.id).await;
+    let container = lab.inspect(machine.id).await;
     let host = container.host_config.unwrap();
     assert_eq!(host.nano_cpus, Some(cpus * 1_000_000_000));
     assert_eq!(host.memory, Some(300 * 1024 * 1024));
@@ -381,11 +381,8 @@ async fn an_image_with_nothing_but_busybox_is_a_machine() {
         panic!("busybox is not Node.js");
     };
     assert!(reason.contains("lacks bash, node, npm"), "{reason}");
-    let refused = lab
-        .host
-        .create(&lab.spec(Base::Template("node".to_owned()), BTreeMap::new()))
-        .await
-        .map(drop);
+    let refused =
+        lab.host.create(&spec(Base::Template("node".to_owned()), BTreeMap::new())).await.map(drop);
     assert!(matches!(refused, Err(MachineError::TemplateMissing { .. })), "{refused:?}");
 
     lab.docker.remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
@@ -402,7 +399,7 @@ async fn a_template_whose_image_cannot_be_had_says_so_and_leaves_nothing() {
     let lab = Lab::with(BTreeMap::from([("python".to_owned(), nowhere.to_owned())])).await;
     assert_eq!(lab.host.template("python").await, TemplateReadiness::ColdBootOnly);
     let refused =
-        lab.host.create(&lab.spec(Base::Template("python-3.12".to_owned()), BTreeMap::new())).await;
+        lab.host.create(&spec(Base::Template("python-3.12".to_owned()), BTreeMap::new())).await;
     let Err(MachineError::TemplateMissing { template, reason }) = refused.map(drop) else {
         panic!("there is no such registry");
     };
@@ -422,9 +419,9 @@ async fn a_template_whose_image_cannot_be_had_says_so_and_leaves_nothing() {
 #[tokio::test]
 async fn a_create_that_docker_refuses_leaves_nothing() {
     let lab = Lab::new().await;
-    let mut spec = lab.spec(Base::Template("blank".to_owned()), BTreeMap::new());
-    spec.shape.memory_mb = 1; // below what Docker takes
-    let refused = lab.host.create(&spec).await.map(drop);
+    let mut machine = spec(Base::Template("blank".to_owned()), BTreeMap::new());
+    machine.shape.memory_mb = 1; // below what Docker takes
+    let refused = lab.host.create(&machine).await.map(drop);
     assert!(
         matches!(&refused, Err(MachineError::Host(text)) if text.contains("emory")),
         "{refused:?}"
@@ -437,8 +434,8 @@ async fn a_create_that_its_caller_gives_up_leaves_nothing() {
     let lab = Lab::new().await;
     lab.host.prepare("blank").await.unwrap();
     for after in [1, 20, 80] {
-        let spec = lab.spec(Base::Template("blank".to_owned()), BTreeMap::new());
-        let create = lab.host.create(&spec);
+        let machine = spec(Base::Template("blank".to_owned()), BTreeMap::new());
+        let create = lab.host.create(&machine);
         assert!(tokio::time::timeout(Duration::from_millis(after), create).await.is_err());
     }
     lab.host.settled(Duration::from_secs(60)).await.unwrap();
@@ -448,9 +445,9 @@ async fn a_create_that_its_caller_gives_up_leaves_nothing() {
 #[tokio::test]
 async fn the_same_machine_is_not_made_twice() {
     let lab = Lab::new().await;
-    let spec = lab.spec(Base::Template("blank".to_owned()), BTreeMap::new());
-    let first = Agent::connect(lab.host.create(&spec).await.unwrap().stream).await.unwrap();
-    let second = lab.host.create(&spec).await.map(drop);
+    let machine = spec(Base::Template("blank".to_owned()), BTreeMap::new());
+    let first = Agent::connect(lab.host.create(&machine).await.unwrap().stream).await.unwrap();
+    let second = lab.host.create(&machine).await.map(drop);
     assert!(
         matches!(&second, Err(MachineError::Host(text)) if text.contains("already")),
         "{second:?}"

@@ -61,24 +61,13 @@ impl Lab {
         DockerHost::connect(DockerConfig::new(self.owner.clone())).await.unwrap()
     }
 
-    pub fn spec(&self, base: Base, env: BTreeMap<String, String>) -> MachineSpec {
-        MachineSpec {
-            id: Uuid::new_v4(),
-            operation: Uuid::new_v4(),
-            base,
-            shape: Shape { vcpus: 1, memory_mb: 256, disk_mb: 1024 },
-            env,
-            hostname: "box".to_owned(),
-        }
-    }
-
     pub async fn machine(&self, template: &str) -> (Uuid, Agent) {
         let env = BTreeMap::from([("GREETING".to_owned(), "hello world".to_owned())]);
         self.from(Base::Template(template.to_owned()), env).await
     }
 
     pub async fn from(&self, base: Base, env: BTreeMap<String, String>) -> (Uuid, Agent) {
-        let spec = self.spec(base, env);
+        let spec = spec(base, env);
         let started = self.host.create(&spec).await.unwrap();
         let agent = Agent::connect(started.stream).await.unwrap();
         let found = self.host.list().await.unwrap();
@@ -226,6 +215,18 @@ impl Drop for Lab {
     }
 }
 
+/// A small machine.
+pub fn spec(base: Base, env: BTreeMap<String, String>) -> MachineSpec {
+    MachineSpec {
+        id: Uuid::new_v4(),
+        operation: Uuid::new_v4(),
+        base,
+        shape: Shape { vcpus: 1, memory_mb: 256, disk_mb: 1024 },
+        env,
+        hostname: "box".to_owned(),
+    }
+}
+
 /// A line for the shell, with ten seconds to run.
 pub fn shell(line: &str) -> Exec {
     Exec {
@@ -261,7 +262,9 @@ pub async fn build_busybox(name: &str) {
         .expect("this test puts /bin/busybox into an image: apt-get install busybox-static");
     let docker = Docker::connect_with_defaults().unwrap().negotiate_version().await.unwrap();
     let dockerfile = "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/cat\n";
-    build(&docker, name, &HashMap::new(), dockerfile, &[("busybox", &busybox)]).await;
+    // An image of this test alone: the build cache would give that of an earlier run.
+    let labels = HashMap::from([("test", name)]);
+    build(&docker, name, &labels, dockerfile, &[("busybox", &busybox)]).await;
 }
 
 async fn build(

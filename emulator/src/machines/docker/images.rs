@@ -24,7 +24,7 @@ use crate::machines::{MachineError, TemplateReadiness};
 pub const DOCKERFILE: &str = include_str!("../../../images/sandbox.Dockerfile");
 
 /// A build or a pull that says nothing for this long has failed.
-const SILENCE: Duration = Duration::from_secs(180);
+const SILENCE: Duration = Duration::from_secs(300);
 /// How long a failure to get an image is believed before a template counts as obtainable again.
 const FAILURE_HOLDS: Duration = Duration::from_secs(60);
 
