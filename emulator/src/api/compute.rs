@@ -1,10 +1,11 @@
 //! The compute chapter.
 
 pub mod sandboxes;
+pub mod templates;
 
 use crate::http::Route;
 
 /// Every route of the chapter.
 pub fn routes() -> Vec<Route> {
-    Vec::new()
+    [sandboxes::routes(), templates::routes()].into_iter().flatten().collect()
 }
