@@ -1,10 +1,17 @@
 //! The compute chapter.
 
+pub mod exec;
+pub mod exec_stream;
+pub mod files;
 pub mod sandboxes;
+pub mod snapshots;
 
 use crate::http::Route;
 
 /// Every route of the chapter.
 pub fn routes() -> Vec<Route> {
-    Vec::new()
+    [exec::routes(), exec_stream::routes(), files::routes(), snapshots::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

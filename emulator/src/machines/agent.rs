@@ -96,7 +96,12 @@ impl Agent {
     pub async fn exec(&self, exec: Exec) -> Result<Running, MachineError> {
         todo()
     }
-    pub async fn run(&self, exec: Exec, stdin: Option<Bytes>, max_output: usize) -> Result<Finished, MachineError> {
+    pub async fn run(
+        &self,
+        exec: Exec,
+        stdin: Option<Bytes>,
+        max_output: usize,
+    ) -> Result<Finished, MachineError> {
         todo()
     }
     pub async fn file_op<T: DeserializeOwned>(&self, op: &FileOp) -> Result<T, MachineError> {
@@ -105,7 +110,12 @@ impl Agent {
     pub async fn read(&self, path: &str) -> Result<(Entry, ContentStream), MachineError> {
         todo()
     }
-    pub async fn write(&self, path: &str, mode: Option<u32>, body: Bytes) -> Result<Entry, MachineError> {
+    pub async fn write(
+        &self,
+        path: &str,
+        mode: Option<u32>,
+        body: Bytes,
+    ) -> Result<Entry, MachineError> {
         todo()
     }
     pub async fn tcp(&self, port: u16) -> Result<Tunnel, MachineError> {
