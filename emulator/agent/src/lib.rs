@@ -2,6 +2,7 @@
 //!
 //! The agent is the first process of a machine. It speaks HTTP/2 on its standard input and output, so the
 //! same code serves a Docker attach stream, a pair of pipes and a socket. This library holds the message
-//! types only; the program is `main.rs`.
+//! types and their framing only; the program is `main.rs`.
 
+pub mod codec;
 pub mod protocol;
