@@ -1,4 +1,5 @@
 //! The agent as an ordinary process, driven through the emulator's client.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -99,16 +99,14 @@ impl Egress {
         let deadline = Instant::now() + TAKEN_WITHIN;
         loop {
             let next = async { self.waiting.lock().await.recv().await };
-            match tokio::time::timeout_at(deadline, next).await {
-                Ok(Some(request)) => match request.send(leaving) {
-                    Ok(()) => return,
-                    // That request has gone away meanwhile.
-                    Err(back) => leaving = back,
-                },
-                Ok(None) | Err(_) => {
-                    let why = "the emulator does not answer";
-                    return refuse(&mut leaving.to, "504 Gateway Timeout", why).await;
-                }
+            let Ok(Some(request)) = tokio::time::timeout_at(deadline, next).await else {
+                let why = "the emulator does not answer";
+                return refuse(&mut leaving.to, "504 Gateway Timeout", why).await;
+            };
+            match request.send(leaving) {
+                Ok(()) => return,
+                // That request has gone away meanwhile.
+                Err(back) => leaving = back,
             }
         }
     }

@@ -53,7 +53,7 @@ pub fn start(machine: &Machine, exec: &Exec) -> Result<Command, Failure> {
     match streams {
         Ok(Streams { input, outputs }) => Ok(Command { pid, exited, outputs, input }),
         Err(error) => {
-            machine.reaper.while_running(pid, || crate::processes::kill_session(pid));
+            machine.reaper.while_running(pid, || crate::family::kill_session(pid));
             Err(failed(exec, &error))
         }
     }
