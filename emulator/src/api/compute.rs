@@ -1,10 +1,11 @@
 //! The compute chapter.
 
+pub mod previews;
 pub mod sandboxes;
 
 use crate::http::Route;
 
 /// Every route of the chapter.
 pub fn routes() -> Vec<Route> {
-    Vec::new()
+    [previews::routes()].into_iter().flatten().collect()
 }
