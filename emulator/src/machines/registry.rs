@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_secs(600);
 /// Starting and stopping processes, looking around.
 const SHORT: Duration = Duration::from_secs(60);
 
-/// How many losses a slow listener may fall behind.
+/// How many losses or starts a slow listener may fall behind.
 const LOSSES_AHEAD: usize = 1024;
 
 /// Every machine of this emulator. Clones are the same.
@@ -39,6 +39,7 @@ struct Inner {
     /// Held for reading while something is made from images, for writing while unused ones are removed.
     images: Arc<RwLock<()>>,
     lost: broadcast::Sender<Uuid>,
+    started: broadcast::Sender<Uuid>,
     changes: TaskTracker,
 }
 
@@ -78,6 +79,7 @@ impl Machines {
             slots: Mutex::default(),
             images: Arc::default(),
             lost: broadcast::channel(LOSSES_AHEAD).0,
+            started: broadcast::channel(LOSSES_AHEAD).0,
             changes: TaskTracker::new(),
         }))
     }
@@ -90,6 +92,11 @@ impl Machines {
     /// Announces machines whose agent went away without our doing.
     pub fn lost(&self) -> broadcast::Receiver<Uuid> {
         self.0.lost.subscribe()
+    }
+
+    /// Announces machines whose agent is there: made, started, restored or adopted.
+    pub fn started(&self) -> broadcast::Receiver<Uuid> {
+        self.0.started.subscribe()
     }
 
     /// The agent of a machine that runs.
@@ -346,6 +353,9 @@ impl Inner {
             }
         });
         *live = Some(Live { agent: Arc::new(agent), generation, watcher: watching.abort_handle() });
+        drop(live);
+        // Nobody may listen.
+        let _ = self.started.send(id);
     }
 }
 
