@@ -4,8 +4,11 @@ use std::error::Error as _;
 use std::future::Future;
 use std::time::Duration;
 
-use bollard::Docker;
 use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 
 use crate::machines::MachineError;
 
@@ -113,7 +116,11 @@ pub async fn connect(host: Option<&str>) -> Result<Docker, MachineError> {
                 .to_owned(),
         ));
     }
-    let docker = Docker::connect_with_host(shown).map_err(|error| match error {
+    let made = match host.strip_prefix("tcp://").or(host.strip_prefix("http://")) {
+        Some(address) => over_tcp(address),
+        None => Docker::connect_with_host(shown),
+    };
+    let docker = made.map_err(|error| match error {
         Error::SocketNotFoundError(path) => unavailable(format!("there is no socket {path}")),
         other => unavailable(cause(&other)),
     })?;
@@ -132,6 +139,26 @@ pub async fn connect(host: Option<&str>) -> Result<Docker, MachineError> {
             };
             unavailable(format!("{text}{hint}"))
         })
+}
+
+/// An engine on a TCP port. bollard's own transport leaves Nagle's algorithm on, which makes every command through an
+/// agent wait for a delayed acknowledgement (56 ms instead of 2, measured).
+fn over_tcp(address: &str) -> Result<Docker, Error> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    // A connection that was handed over to an agent must not come back.
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+    let transport = move |request: BollardRequest| {
+        let answer = client.request(request);
+        async move { answer.await.map_err(Error::from) }
+    };
+    let address = format!("http://{address}");
+    Docker::connect_with_custom_transport(
+        transport,
+        Some(address),
+        COPY.as_secs(),
+        API_DEFAULT_VERSION,
+    )
 }
 
 #[cfg(test)]
