@@ -11,14 +11,10 @@ use crate::app::App;
 use crate::http::{ApiError, ApiResult, codes};
 use crate::machines::Agent;
 
-<<<<<<< HEAD
 pub use super::activity::{ActivityGuard, hold};
 
 /// How long a request waits for a sandbox that is just starting, pausing or coming back.
 const PATIENCE: Duration = Duration::from_secs(10);
-=======
-use super::{Sandbox, State};
->>>>>>> proxy
 
 /// The sandbox's agent, for a command, a file or a preview request. Wakes a paused sandbox that is persistent, counts
 /// as activity (the idle clock starts anew), and waits, within bounds, for one that is just starting.
@@ -27,7 +23,6 @@ use super::{Sandbox, State};
 ///
 /// # Errors
 /// 409 `SANDBOX_NOT_RUNNING` or `SANDBOX_STARTING`; 502 when the agent is dead.
-<<<<<<< HEAD
 pub async fn awake(app: &App, sandbox: &Sandbox) -> ApiResult<Arc<Agent>> {
     if sandbox.runs() && app.activity.enter(sandbox.id, app.clock.now(sandbox.org)) {
         return agent(app, sandbox).await;
@@ -95,12 +90,4 @@ async fn agent(app: &App, sandbox: &Sandbox) -> ApiResult<Arc<Agent>> {
         ));
     }
     Ok(agent)
-=======
-#[allow(clippy::unused_async)] // waking waits
-pub async fn awake(app: &App, sandbox: &Sandbox) -> ApiResult<Arc<Agent>> {
-    if sandbox.state != State::Running {
-        return Err(ApiError::new(codes::SANDBOX_NOT_RUNNING, "The sandbox does not run."));
-    }
-    Ok(app.machines.agent(sandbox.id)?)
->>>>>>> proxy
 }
