@@ -74,11 +74,9 @@ pub(super) fn data_directory(given: Option<&PathBuf>) -> Result<PathBuf, Failure
 /// The Docker host, or why there is none.
 pub(super) async fn docker(choice: &MachineChoice, owner: &str) -> Result<DockerHost, String> {
     let config = DockerConfig {
-        owner: owner.to_owned(),
-        engine: None,
         image_overrides: choice.template_image.iter().cloned().collect::<BTreeMap<_, _>>(),
         progress: Some(progress()),
-        agent: bytes::Bytes::from_static(ELF),
+        ..DockerConfig::new(owner)
     };
     DockerHost::connect(config).await.map_err(|error| error.to_string())
 }
@@ -104,7 +102,7 @@ pub(super) async fn namespace(data: &Path) -> Result<NamespaceHost, String> {
 /// Exit code 5 when a kind was asked for by name and is not there.
 pub(super) async fn choose(choice: &MachineChoice, data: &Path, owner: &str) -> Result<Machines, Failure> {
     let host: Arc<dyn MachineHost> = match choice.machines {
-        Kind::None => return Ok(Machines::none("started with --machines none".into())),
+        Kind::None => return Ok(Machines::none("started with --machines none")),
         Kind::Host => Arc::new(HostMachines::open(data.to_owned()).await.map_err(|why| Failure::machines(why.to_string()))?),
         Kind::Docker => Arc::new(docker(choice, owner).await.map_err(|why| {
             Failure::machines(format!("Docker was asked for and cannot be used: {why}. Without --machines docker, namespaces are used."))

@@ -15,6 +15,7 @@ use super::hosts::{self, MachineChoice};
 use super::{Failure, port_holder};
 use crate::api::platform;
 use crate::app::{App, Config};
+use crate::http::ApiError;
 use crate::http::auth::AuthMode;
 use crate::http::exchange::Envelope;
 use crate::http::host_check::Allowed;
@@ -148,12 +149,13 @@ impl Serve {
         };
         let app = App::new(config, store, self.seed, machines, Arc::new(platform::identities::PlatformIdentities::default()));
         let _ = app.listening.set(address);
-        let prepared = async {
+        let prepared: Result<(), ApiError> = async {
             platform::prepare(&app).await?;
             lifecycle::reconcile(&app).await?;
-            proxy::restore(&app).await
-        };
-        prepared.await.map_err(|error| Failure::data(error.log.unwrap_or(error.message)))?;
+            proxy::restore(&app).await.map_err(ApiError::from)
+        }
+        .await;
+        prepared.map_err(|error| Failure::data(error.log.unwrap_or(error.message)))?;
         lifecycle::start(&app);
         stop_on_signal(&app)?;
         ready(address, kind, &data, ephemeral.is_some())?;

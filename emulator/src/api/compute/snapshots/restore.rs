@@ -100,7 +100,7 @@ async fn begin(
 /// Stands where it stood if its machine is still well, else in `error`: its files are then in between.
 async fn give_up(app: &App, before: Sandbox, operation: Uuid, error: MachineError) -> ApiError {
     let untouched = matches!(error, MachineError::Unavailable(_))
-        || (before.alive && app.machines.agent(before.id).await.is_ok());
+        || (before.alive && app.machines.agent(before.id).is_ok());
     let error = ApiError::from(error);
     let (message, now) = (error.message.clone(), app.clock.now(before.org));
     let written: ApiResult<()> = app
