@@ -160,7 +160,10 @@ impl Serve {
         stop_on_signal(&app)?;
         ready(address, kind, &data, ephemeral.is_some())?;
         server::serve(app.clone(), listener).await;
-        lifecycle::shutdown(&app, ephemeral.is_some()).await;
+        if let Err(error) = lifecycle::shutdown(&app, ephemeral.is_some()).await {
+            tracing::error!("at the end: {}", error.log.unwrap_or(error.message));
+        }
+        app.machines.settle().await;
         app.tasks.close();
         if tokio::time::timeout(Duration::from_secs(10), app.tasks.wait()).await.is_err() {
             tracing::warn!("{} tasks were cut at the end", app.tasks.len());
