@@ -8,13 +8,19 @@
 //! | `GET /v1/content?path=` | | the file's bytes, `content-length`, `x-entry` = [`Entry`] as JSON |
 //! | `PUT /v1/content?path=&mode=` | the file's bytes | [`Entry`]; parents are made, the file appears whole or not at all |
 //! | `POST /v1/tcp?port=` | bytes to the port | bytes from the port; 502 `CONNECTION_REFUSED` when nothing listens |
-//! | `POST /v1/egress` | bytes from outside | waits for a connection to leave the machine, answers with `x-target: host:port` and its bytes |
+//! | `POST /v1/egress` | a verdict of [`egress`], then bytes from outside | waits for a connection to leave the machine, answers with `x-target: host:port` and its bytes |
+//! | `POST /v1/signal` | [`Signal`] | 204; 404 when no such command of the agent runs |
 //! | `GET /v1/ports` | | [`Ports`] |
 //! | `GET /v1/usage` | | [`Usage`] |
-//! | `POST /v1/freeze`, `/v1/thaw` | | 204; every process but the agent stops or goes on |
+//! | `POST /v1/freeze`, `/v1/thaw` | | 204; every process but the agent stops, or those that a freeze stopped go on |
 //! | `POST /v1/shutdown?grace_ms=` | | 204, then TERM, the grace, KILL, and the agent ends |
 //!
-//! A failure is a non-2xx status with [`Failure`] as JSON.
+//! A failure is a non-2xx status with [`Failure`] as JSON. `mode` in a query is a decimal number, as in JSON.
+//!
+//! An exec answer is 200 also when nothing ran: its only frame is then `FAILED`. A request stream that is reset
+//! ends a command that is not `detached`; one that merely ends closes its standard input.
+//!
+//! A stream to the agent's socket (`miosa-agent connect`) starts with the 32 bytes of its secret, before HTTP/2.
 
 use std::collections::BTreeMap;
 
@@ -46,6 +52,27 @@ pub mod frame {
     pub const MAX_PAYLOAD: usize = 64 * 1024;
 }
 
+/// The first byte that the emulator sends on a `POST /v1/egress` stream that got a connection.
+pub mod egress {
+    /// The target is connected: bytes follow. The agent answers 200 to a `CONNECT`.
+    pub const CONNECTED: u8 = 0x00;
+    /// The policy forbids the target: the rest is a sentence, and the agent answers 403 with it.
+    pub const FORBIDDEN: u8 = 0x01;
+    /// The target cannot be reached: the rest is a sentence, and the agent answers 502 with it.
+    pub const UNREACHABLE: u8 = 0x02;
+    /// The header that names the target.
+    pub const TARGET: &str = "x-target";
+}
+
+/// A signal to the process group of a command that the agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// The command, as [`Started`] named it.
+    pub pid: i32,
+    /// The signal's number.
+    pub signal: i32,
+}
+
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,7 +88,8 @@ pub enum Command {
 pub struct Exec {
     /// What to run.
     pub command: Command,
-    /// Working directory: absolute, or relative to `/workspace`; `None` is `/workspace`.
+    /// Working directory: absolute, or relative to `/workspace`; `None` is `/workspace`, or `/` in a machine
+    /// that has none.
     #[serde(default)]
     pub cwd: Option<String>,
     /// Added to the machine's own environment.
@@ -276,7 +304,7 @@ pub struct Port {
 pub struct Usage {
     /// CPU time of all processes, ended ones included, in milliseconds.
     pub cpu_ms: u64,
-    /// Resident memory of all processes, in bytes.
+    /// Resident memory of all processes but the agent, in bytes; what they share counts for each.
     pub memory_bytes: u64,
     /// Bytes received on all interfaces but `lo`; `None` where there is no other.
     pub network_rx_bytes: Option<u64>,
@@ -321,6 +349,13 @@ pub enum FailureCode {
     NoSpace,
     /// 500: the system refused for another reason.
     Io,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
 }
 
 impl FailureCode {

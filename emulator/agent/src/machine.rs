@@ -1,0 +1,94 @@
+//! What every request needs to know of the machine: its options, its environment, its processes.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicI32;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::egress::Egress;
+use crate::paths::Workspace;
+use crate::reaper::Reaper;
+
+/// The command line.
+#[derive(Debug)]
+pub struct Options {
+    pub linger: bool,
+    pub egress_proxy: bool,
+    pub egress_port: u16,
+    pub group_only: bool,
+    pub workspace: PathBuf,
+    pub socket: String,
+}
+
+impl Options {
+    pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            linger: false,
+            egress_proxy: false,
+            egress_port: crate::egress::PORT,
+            group_only: false,
+            workspace: PathBuf::from(crate::paths::WORKSPACE),
+            socket: "miosa-agent".to_owned(),
+        };
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--linger" => options.linger = true,
+                "--egress-proxy" => options.egress_proxy = true,
+                "--group-only" => options.group_only = true,
+                "--workspace" => options.workspace = PathBuf::from(value()?),
+                "--egress-port" => {
+                    options.egress_port = value()?.parse().map_err(|_| "not a port".to_owned())?;
+                }
+                "--socket" => options.socket = value()?,
+                _ => return Err(format!("unknown argument {arg}")),
+            }
+        }
+        if !options.workspace.is_absolute() {
+            return Err("--workspace needs an absolute path".to_owned());
+        }
+        Ok(options)
+    }
+}
+
+/// The machine as its agent sees it.
+pub struct Machine {
+    pub started: Instant,
+    pub workspace: Workspace,
+    /// The environment of every command.
+    pub env: Vec<(OsString, OsString)>,
+    /// The limits of open files (soft, hard) that commands get.
+    pub files: (u64, u64),
+    pub reaper: Arc<Reaper>,
+    pub egress: Option<Egress>,
+    /// Whether other processes than the machine's are in sight.
+    pub group_only: bool,
+    /// The process that bridges the current stream, 0 for none: a freeze must not stop it.
+    pub bridge: AtomicI32,
+    /// While frozen: what had stopped before, so that the thaw does not wake it.
+    pub stopped_before: Mutex<Option<HashSet<i32>>>,
+    /// Set once: end every process within this grace, then the agent.
+    pub shutdown: watch::Sender<Option<Duration>>,
+}
+
+/// The variables of the agent that commands get.
+pub fn environment(workspace: &Workspace) -> Vec<(OsString, OsString)> {
+    let mut env: Vec<_> = std::env::vars_os()
+        .filter(|(name, _)| !name.as_bytes().starts_with(b"MIOSA_AGENT_"))
+        .collect();
+    let mut default = |name: &str, value: OsString| {
+        if !env.iter().any(|(known, _)| known == name) {
+            env.push((name.into(), value));
+        }
+    };
+    default("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    let root = nix::unistd::geteuid().is_root();
+    default("HOME", if root { "/root".into() } else { workspace.root().into() });
+    default("LANG", "C.UTF-8".into());
+    env
+}
