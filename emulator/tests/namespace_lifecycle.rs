@@ -94,7 +94,7 @@ async fn a_snapshot_holds_one_moment_of_files_that_are_being_written() {
     machine
         .ok("( exec 3>/workspace/first 4>/workspace/second; n=0; while :; do n=$((n+1)); echo $n >&3; echo $n >&4; done ) & disown")
         .await;
-    machine.ok("while [ $(wc -l < /workspace/second) -lt 2000 ]; do :; done").await;
+    machine.ok("until [ \"$(wc -l < /workspace/second)\" -ge 2000 ]; do :; done").await;
     let snapshot = bench.snapshot(&machine).await;
     let mut fork = bench.fork(snapshot).await;
     let lines = |text: String| text.parse::<i64>().unwrap();
@@ -105,7 +105,7 @@ async fn a_snapshot_holds_one_moment_of_files_that_are_being_written() {
     // The writer goes on in the machine, through the same descriptors, and nothing of it reaches the snapshot.
     let later = lines(machine.ok("wc -l < /workspace/first").await);
     machine
-        .ok(&format!("while [ $(wc -l < /workspace/first) -lt {} ]; do :; done", later + 1000))
+        .ok(&format!("until [ \"$(wc -l < /workspace/first)\" -ge {} ]; do :; done", later + 1000))
         .await;
     assert_eq!(lines(fork.ok("wc -l < /workspace/first").await), first);
     assert_eq!(lines(bench.fork(snapshot).await.ok("wc -l < /workspace/first").await), first);
