@@ -49,8 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// What the outer cargo, clippy or a coverage tool has set for the emulator and must not touch the agent.
 fn is_of_the_outer_build(name: &str) -> bool {
     let kept = ["CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_NET_OFFLINE", "CARGO_TERM_COLOR"];
-    let set =
-        ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "OUT_DIR", "TARGET"];
+    let set = ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "OUT_DIR", "TARGET"];
     let other =
         ["HOST", "PROFILE", "DEBUG", "OPT_LEVEL", "CLIPPY_ARGS", "CLIPPY_CONF_DIR", "RUSTDOC"];
     let registry = name.starts_with("CARGO_REGISTR") || name.starts_with("CARGO_HTTP_");

@@ -1,4 +1,5 @@
 //! The agent as an ordinary process, driven through the emulator's client.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -31,7 +32,9 @@ impl Room {
 
 fn program(dir: &Path, mode: &str, args: &[&str]) -> Process {
     let mut process = Process::new(env!("MIOSA_AGENT_ELF"));
-    process.arg(mode).args(args).env("MIOSA_AGENT_SECRET", SECRET).kill_on_drop(true);
+    process.arg(mode).args(args).env("MIOSA_AGENT_SECRET", SECRET);
+    // The end of its stream makes any other end in order, with what it started.
+    process.kill_on_drop(args.contains(&"--linger"));
     if mode == "serve" {
         process.arg("--group-only").arg("--workspace").arg(dir);
     }
@@ -467,6 +470,51 @@ async fn a_shutdown_gives_processes_their_grace() {
     assert!(matches!(room.agent.health().await, Err(MachineError::AgentUnreachable(_))));
 }
 
+#[tokio::test]
+async fn closing_the_connection_ends_what_is_still_held() {
+    let mut room = room().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut tunnel = room.agent.tcp(listener.local_addr().unwrap().port()).await.unwrap();
+    let mut running = room.agent.exec(shell("echo $$; exec sleep 1000")).await.unwrap();
+    let pid = read_until(&mut running, "\n").await;
+    room.agent.close();
+    tokio::time::timeout(BOUND, room.agent.closed()).await.unwrap();
+    let lost = tokio::time::timeout(BOUND, running.next()).await.unwrap();
+    assert!(matches!(lost, Some(Err(MachineError::AgentUnreachable(_)))), "{lost:?}");
+    assert!(running.next().await.is_none());
+    let cut = tokio::time::timeout(BOUND, tunnel.read(&mut [0; 8])).await.unwrap();
+    assert!(cut.is_err());
+    tokio::time::timeout(BOUND, room.process.wait()).await.unwrap().unwrap();
+    assert!(!alive(&pid));
+}
+
+#[tokio::test]
+async fn a_start_that_nobody_waits_for_leaves_no_process() {
+    let room = room().await;
+    for pause in 0..20 {
+        let starting = room.agent.exec(shell("exec sleep 1000"));
+        let _ = tokio::time::timeout(Duration::from_micros(pause * 100), starting).await;
+    }
+    until("every one of them is gone", async || room.agent.usage().await.unwrap().processes == 0)
+        .await;
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_is_refused_before_anything_runs() {
+    let room = room().await;
+    let empty = exec(Command::Argv(Vec::new()));
+    assert_eq!(code(room.agent.run(empty, None, 10).await), FailureCode::InvalidRequest);
+    assert_eq!(code(room.agent.run(shell("a\0b"), None, 10).await), FailureCode::InvalidRequest);
+    for name in ["", "A=B", "A\0"] {
+        let mut wrong = shell("true");
+        wrong.env.insert(name.to_owned(), "x".to_owned());
+        assert_eq!(code(room.agent.run(wrong, None, 10).await), FailureCode::InvalidRequest);
+    }
+    let mut huge = shell("true");
+    huge.env.insert("A".to_owned(), "x".repeat(200_000));
+    assert_eq!(code(room.agent.run(huge, None, 10).await), FailureCode::InvalidRequest);
+}
+
 /// A lingering agent with a socket name of its own.
 async fn lingering() -> (Room, String) {
     let name = format!("miosa-test-{}-{:?}", std::process::id(), std::thread::current().id());
@@ -502,6 +550,8 @@ async fn a_newer_stream_closes_the_older_and_its_commands_but_not_the_machine() 
     let agent = Agent::connect(stream).await.unwrap();
     assert_eq!(said(&agent, "echo newest").await, "newest\n");
     assert!(alive(&daemon));
+    agent.shutdown(Duration::from_secs(5)).await.unwrap();
+    until("the machine has ended", async || !alive(&daemon)).await;
 }
 
 #[tokio::test]
@@ -527,6 +577,16 @@ async fn garbage_ends_the_machine_in_order() {
     assert!(status.success(), "{status:?}");
 }
 
+/// A line that says what of a process's streams and memory it could open.
+fn reach(pid: u32) -> String {
+    format!(
+        "for f in $(seq 0 40) ; do (: < /proc/{pid}/fd/$f) 2>/dev/null && echo reads $f; \
+         (: >> /proc/{pid}/fd/$f) 2>/dev/null && echo writes $f; done; \
+         for f in mem environ; do head -c1 /proc/{pid}/$f > /dev/null 2>&1 && echo reads $f; done; \
+         echo nothing"
+    )
+}
+
 #[tokio::test]
 async fn no_command_can_touch_the_agents_streams() {
     let room = room().await;
@@ -535,4 +595,135 @@ async fn no_command_can_touch_the_agents_streams() {
     let line =
         format!("ls -l /proc/{agent}/fd > /dev/null 2>&1 && echo open; ls /proc/self/fd | wc -w");
     assert_eq!(said(&room.agent, &line).await, "4\n");
+}
+
+/// A program inside that asks the proxy for something, and what it heard.
+async fn ask_proxy(port: u16, request: &str) -> (tokio::net::TcpStream, String) {
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"\r\n\r\n") {
+        match socket.read_u8().await {
+            Ok(byte) => heard.push(byte),
+            Err(_) => break,
+        }
+    }
+    (socket, String::from_utf8(heard).unwrap())
+}
+
+#[tokio::test]
+async fn the_way_out_leads_through_the_emulators_verdict() {
+    let port = {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let room = room_with(&["--egress-proxy", "--egress-port", &port.to_string()]).await;
+    assert!(room.agent.ports().await.unwrap().ports.is_empty(), "the proxy is not the machine's");
+    let connect = "CONNECT pypi.org:443 HTTP/1.1\r\nHost: pypi.org:443\r\n\r\n";
+
+    let asking = tokio::spawn(ask_proxy(port, connect));
+    let leaving = room.agent.accept_egress().await.unwrap();
+    assert_eq!(leaving.target, "pypi.org:443");
+    let mut tunnel = leaving.accept().await.unwrap();
+    let (mut inside, heard) = asking.await.unwrap();
+    assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+    tunnel.write_all(b"answer").await.unwrap();
+    tunnel.shutdown().await.unwrap();
+    let mut outside = String::new();
+    inside.read_to_string(&mut outside).await.unwrap();
+    assert_eq!(outside, "answer");
+    inside.write_all(b"hello").await.unwrap();
+    inside.shutdown().await.unwrap();
+    outside.clear();
+    tunnel.read_to_string(&mut outside).await.unwrap();
+    assert_eq!(outside, "hello");
+
+    let asking = tokio::spawn(ask_proxy(port, connect));
+    room.agent.accept_egress().await.unwrap().refuse("not in the policy").await.unwrap();
+    let (mut inside, heard) = asking.await.unwrap();
+    assert!(heard.starts_with("HTTP/1.1 403 "), "{heard}");
+    outside.clear();
+    inside.read_to_string(&mut outside).await.unwrap();
+    assert_eq!(outside, "not in the policy\n");
+
+    let asking = tokio::spawn(ask_proxy(port, connect));
+    room.agent.accept_egress().await.unwrap().fail("no such host").await.unwrap();
+    assert!(asking.await.unwrap().1.starts_with("HTTP/1.1 502 "));
+
+    let asking = tokio::spawn(ask_proxy(port, connect));
+    drop(room.agent.accept_egress().await.unwrap());
+    assert!(asking.await.unwrap().1.starts_with("HTTP/1.1 502 "));
+
+    let plain = "GET http://example.com/a HTTP/1.1\r\nHost: example.com\r\n\r\n";
+    let asking = tokio::spawn(ask_proxy(port, plain));
+    let leaving = room.agent.accept_egress().await.unwrap();
+    assert_eq!(leaving.target, "example.com:80");
+    let mut tunnel = leaving.accept().await.unwrap();
+    let mut first = vec![0; 18];
+    tunnel.read_exact(&mut first).await.unwrap();
+    assert_eq!(first, b"GET /a HTTP/1.1\r\nH");
+    tunnel.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    assert_eq!(asking.await.unwrap().1, "HTTP/1.1 204 No Content\r\n\r\n");
+
+    let (_, heard) = ask_proxy(port, "GET / HTTP/1.1\r\n\r\n").await;
+    assert!(heard.starts_with("HTTP/1.1 400 "), "{heard}");
+}
+
+#[tokio::test]
+async fn a_waiter_that_gave_up_does_not_swallow_the_next_connection() {
+    let port = {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let room = room_with(&["--egress-proxy", "--egress-port", &port.to_string()]).await;
+    {
+        let mut waiting = Box::pin(room.agent.accept_egress());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        // The agent has it now: health was asked for later.
+        room.agent.health().await.unwrap();
+    }
+    room.agent.health().await.unwrap();
+    let asking = tokio::spawn(ask_proxy(port, "CONNECT a:1 HTTP/1.1\r\n\r\n"));
+    let leaving = room.agent.accept_egress().await.unwrap();
+    assert_eq!(leaving.target, "a:1");
+    let _tunnel = leaving.accept().await.unwrap();
+    let heard = asking.await.unwrap().1;
+    assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+}
+
+/// An agent that is the first process of a PID namespace of its own; `None` where that is not allowed.
+async fn first_process() -> Option<(Agent, Child)> {
+    let mut process = Process::new("unshare");
+    process
+        .args(["-Urpf", "--mount-proc", "--kill-child"])
+        .arg(env!("MIOSA_AGENT_ELF"))
+        .arg("serve");
+    let (child, stream) = piped(process);
+    Agent::connect(stream).await.ok().map(|agent| (agent, child))
+}
+
+#[tokio::test]
+async fn as_first_process_it_reaps_freezes_and_ends_all() {
+    let Some((agent, mut process)) = first_process().await else {
+        eprintln!("no namespaces here: nothing was checked");
+        return;
+    };
+    assert_eq!(agent.health().await.unwrap().pid, 1);
+    // Orphans that end leave no zombie, and do not disturb the answers of commands.
+    said(&agent, "for i in 1 2 3 4 5 6 7 8; do (sh -c 'sleep 0.01 & exit' &) ; done").await;
+    until("no process is left", async || {
+        let usage = agent.usage().await.unwrap();
+        usage.processes == 0 && said(&agent, "ps -eo stat= | grep -c Z || true").await == "0\n"
+    })
+    .await;
+    assert_eq!(said(&agent, "kill -9 1; kill -STOP 1; kill -HUP 1; echo alive").await, "alive\n");
+    assert_eq!(said(&agent, &reach(1)).await, "nothing\n");
+    let running = agent.exec(shell("exec sleep 1000")).await.unwrap();
+    agent.freeze().await.unwrap();
+    let state = FileOp::Stat { path: "/proc/1".into() };
+    assert_eq!(code(agent.file_op::<Entry>(&state).await), FailureCode::ForbiddenPath);
+    agent.thaw().await.unwrap();
+    assert_eq!(said(&agent, &format!("cut -d' ' -f3 /proc/{}/stat", running.pid)).await, "S\n");
+    agent.shutdown(Duration::from_secs(2)).await.unwrap();
+    tokio::time::timeout(BOUND, process.wait()).await.unwrap().unwrap();
 }

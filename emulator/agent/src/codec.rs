@@ -33,7 +33,7 @@ impl Decoder {
     }
 
     /// The next whole frame, or `None` until more bytes arrive.
-    pub fn next(&mut self) -> Result<Option<(u8, Bytes)>, TooLong> {
+    pub fn frame(&mut self) -> Result<Option<(u8, Bytes)>, TooLong> {
         let mut header = self.pending.get(..HEADER).unwrap_or_default();
         if header.is_empty() {
             return Ok(None);
@@ -71,7 +71,7 @@ mod tests {
             let (mut decoder, mut found) = (Decoder::default(), Vec::new());
             for piece in stream.chunks(cut) {
                 decoder.feed(piece);
-                while let Some((kind, payload)) = decoder.next().unwrap() {
+                while let Some((kind, payload)) = decoder.frame().unwrap() {
                     found.push((kind, payload.to_vec()));
                 }
             }
@@ -83,6 +83,6 @@ mod tests {
     fn a_length_beyond_the_bound_is_refused_before_its_bytes_arrive() {
         let mut decoder = Decoder::default();
         decoder.feed(&[frame::STDIN, 0xff, 0xff, 0xff, 0xff]);
-        assert_eq!(decoder.next(), Err(TooLong(0xffff_ffff)));
+        assert_eq!(decoder.frame(), Err(TooLong(0xffff_ffff)));
     }
 }

@@ -1,6 +1,7 @@
 //! The bytes of a file, in and out, in pieces.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::File as StdFile;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -72,7 +73,8 @@ fn ascii_json(entry: &Entry) -> String {
     for unit in serde_json::to_string(entry).unwrap_or_default().encode_utf16() {
         match u8::try_from(unit) {
             Ok(byte @ 0x20..0x7f) => ascii.push(byte as char),
-            _ => ascii.push_str(&format!("\\u{unit:04x}")),
+            // Writing to a string cannot fail.
+            _ => drop(write!(ascii, "\\u{unit:04x}")),
         }
     }
     ascii

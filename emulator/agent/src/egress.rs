@@ -25,8 +25,8 @@ use crate::answer::{Outcome, invalid, streamed};
 use crate::machine::Machine;
 use crate::tunnel;
 
-/// Where programs inside find the proxy.
-const PORT: u16 = 3128;
+/// Where programs inside find the proxy, unless the command line says otherwise.
+pub const PORT: u16 = 3128;
 
 /// How long a connection waits for the emulator to take it.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
@@ -34,6 +34,9 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a program may take to say what it wants, and how long that may be.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 16 * 1024;
+
+/// How long a program that was refused may take to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How many connections may be on their way to the emulator.
 const MAX_WAITING: usize = 1024;
@@ -64,8 +67,8 @@ struct Wanted {
 
 impl Egress {
     /// Listens on the machine's loopback.
-    pub async fn listen() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await?;
+    pub async fn listen(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let (wait, waiting) = mpsc::channel(MAX_WAITING);
         Ok(Self { listener, wait, waiting: Mutex::new(waiting) })
     }
@@ -99,16 +102,14 @@ impl Egress {
         let deadline = Instant::now() + TAKEN_WITHIN;
         loop {
             let next = async { self.waiting.lock().await.recv().await };
-            match tokio::time::timeout_at(deadline, next).await {
-                Ok(Some(request)) => match request.send(leaving) {
-                    Ok(()) => return,
-                    // That request has gone away meanwhile.
-                    Err(back) => leaving = back,
-                },
-                Ok(None) | Err(_) => {
-                    let why = "the emulator does not answer";
-                    return refuse(&mut leaving.to, "504 Gateway Timeout", why).await;
-                }
+            let Ok(Some(request)) = tokio::time::timeout_at(deadline, next).await else {
+                let why = "the emulator does not answer";
+                return refuse(&mut leaving.to, "504 Gateway Timeout", why).await;
+            };
+            match request.send(leaving) {
+                Ok(()) => return,
+                // That request has gone away meanwhile.
+                Err(back) => leaving = back,
             }
         }
     }
@@ -123,21 +124,46 @@ pub async fn take(machine: &Machine, body: Incoming) -> Outcome {
     let Leaving { wanted, from, mut to } = given.await.map_err(invalid)?;
     let target = HeaderValue::try_from(&wanted.target).map_err(invalid)?;
     let gone = CancellationToken::new();
-    let mut answer = streamed(tunnel::down(wanted.first, from, gone.clone()));
+    let refused = CancellationToken::new();
+    let out = tunnel::down(wanted.first, from, gone.clone());
+    let mut answer = streamed(out.take_until(refused.clone().cancelled_owned()));
     answer.headers_mut().insert(egress::TARGET, target);
     let tunnel = wanted.tunnel;
     // Ends with the request's body, or when the emulator gives up on it.
-    tokio::spawn(async move { follow(body, &mut to, tunnel, gone).await });
+    tokio::spawn(async move {
+        match follow(body, &mut to, tunnel, gone).await {
+            Ok(true) => return,
+            Ok(false) => {
+                // What the program still sends is read away: closing over it could cost it the answer.
+                let _ = tokio::time::timeout(FAREWELL, drain(to.as_ref())).await;
+            }
+            Err(_) => {}
+        }
+        refused.cancel();
+    });
     Ok(answer)
 }
 
-/// Tells the program what the emulator said, then passes on what comes from outside.
+/// Reads until the program closes its side.
+async fn drain(socket: &TcpStream) -> io::Result<()> {
+    let mut piece = [0; 4096];
+    loop {
+        socket.readable().await?;
+        match socket.try_read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// Tells the program what the emulator said, then passes on what comes from outside. Whether it was accepted.
 async fn follow(
     mut body: Incoming,
     to: &mut OwnedWriteHalf,
     tunnel: bool,
     gone: CancellationToken,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let mut said = next_bytes(&mut body).await;
     let rest = said.split_off(1.min(said.len()));
     match said.first() {
@@ -146,7 +172,8 @@ async fn follow(
                 to.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
             }
             to.write_all(&rest).await?;
-            return gone.run_until_cancelled(tunnel::up(body, to)).await.unwrap_or(Ok(()));
+            gone.run_until_cancelled(tunnel::up(body, to)).await.unwrap_or(Ok(()))?;
+            return Ok(true);
         }
         Some(&egress::FORBIDDEN) => {
             refuse(to, "403 Forbidden", &sentence(rest, body).await).await;
@@ -154,7 +181,8 @@ async fn follow(
         Some(_) => refuse(to, "502 Bad Gateway", &sentence(rest, body).await).await,
         None => refuse(to, "502 Bad Gateway", "the emulator gave up on the connection").await,
     }
-    to.shutdown().await
+    to.shutdown().await?;
+    Ok(false)
 }
 
 async fn next_bytes(body: &mut Incoming) -> Bytes {

@@ -21,8 +21,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::answer::{Outcome, invalid, streamed};
+use crate::family::kill_session;
 use crate::machine::Machine;
-use crate::processes::kill_session;
 use start::Command;
 
 /// How long the first frame may take.
@@ -124,7 +124,7 @@ impl Frames {
     /// The next frame; `None` at the end of the request.
     pub async fn next(&mut self) -> Result<Option<(u8, Bytes)>, Failure> {
         loop {
-            if let Some(frame) = self.decoder.next().map_err(invalid)? {
+            if let Some(frame) = self.decoder.frame().map_err(invalid)? {
                 return Ok(Some(frame));
             }
             let Some(bytes) = self.body.frame().await else { return Ok(None) };

@@ -19,6 +19,7 @@ use crate::reaper::Reaper;
 pub struct Options {
     pub linger: bool,
     pub egress_proxy: bool,
+    pub egress_port: u16,
     pub group_only: bool,
     pub workspace: PathBuf,
     pub socket: String,
@@ -29,6 +30,7 @@ impl Options {
         let mut options = Self {
             linger: false,
             egress_proxy: false,
+            egress_port: crate::egress::PORT,
             group_only: false,
             workspace: PathBuf::from(crate::paths::WORKSPACE),
             socket: "miosa-agent".to_owned(),
@@ -40,6 +42,9 @@ impl Options {
                 "--egress-proxy" => options.egress_proxy = true,
                 "--group-only" => options.group_only = true,
                 "--workspace" => options.workspace = PathBuf::from(value()?),
+                "--egress-port" => {
+                    options.egress_port = value()?.parse().map_err(|_| "not a port".to_owned())?;
+                }
                 "--socket" => options.socket = value()?,
                 _ => return Err(format!("unknown argument {arg}")),
             }

@@ -5,6 +5,7 @@
 //! | `miosa-agent serve` | speaks HTTP/2 (see `protocol`) on its standard input and output; their end ends the machine |
 //! | `… --linger` | their end ends only the stream: the machine lives on and waits for `connect` |
 //! | `… --egress-proxy` | listens on `127.0.0.1:3128` as an HTTP proxy whose connections leave through the emulator |
+//! | `… --egress-port PORT` | …on this port instead |
 //! | `… --workspace DIR` | `/workspace` and relative paths mean DIR |
 //! | `… --group-only` | shares the computer with others: touches only processes that came from it |
 //! | `… --socket NAME` | name of the abstract socket that `--linger` listens on (default `miosa-agent`) |
@@ -18,11 +19,11 @@ mod connect;
 mod content;
 mod egress;
 mod exec;
+mod family;
 mod files;
 mod machine;
 mod paths;
 mod ports;
-mod processes;
 mod raw;
 mod reaper;
 mod routes;

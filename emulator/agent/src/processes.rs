@@ -1,28 +1,23 @@
-//! The machine's processes, as `/proc` shows them.
-//!
-//! In a machine of its own the agent may speak to all at once (`kill(-1)`). With `--group-only` it shares the
-//! computer, so it walks down from itself; as their subreaper it stays the ancestor of everything it started.
+//! Processes as `/proc` shows them: the agent's view of its machine, and a host's of an agent's family.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use crate::machine::Machine;
+use std::collections::HashMap;
 
 /// One line of `/proc/PID/stat`, what is needed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
+    /// Its number.
     pub pid: i32,
+    /// The name of its program, cut to 15 bytes.
     pub name: String,
+    /// `R`, `S`, `T`, `Z`, …, as `proc(5)` has them.
     pub state: char,
+    /// The number of its parent.
     pub parent: i32,
+    /// The number of its session's leader.
     pub session: i32,
     /// CPU time of its own and of children it has waited for, in ticks of 10 ms.
     pub ticks: u64,
+    /// Pages in memory.
     pub resident_pages: u64,
 }
 
@@ -49,11 +44,13 @@ impl Process {
         })
     }
 
-    fn stopped(&self) -> bool {
+    /// Whether it stands still, stopped or dead.
+    pub fn stopped(&self) -> bool {
         matches!(self.state, 'T' | 't' | 'Z' | 'X')
     }
 
-    fn dead(&self) -> bool {
+    /// Whether it has ended.
+    pub fn dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 }
@@ -68,107 +65,20 @@ pub fn in_sight() -> Vec<Process> {
         .collect()
 }
 
-fn own_pid() -> i32 {
-    std::process::id() as i32
-}
-
-impl Machine {
-    /// The machine's processes, the agent excluded.
-    pub fn processes(&self) -> Vec<Process> {
-        let (own, bridge) = (own_pid(), self.bridge.load(Ordering::Relaxed));
-        let mut all = in_sight();
-        if self.group_only {
-            let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-            for process in &all {
-                children.entry(process.parent).or_default().push(process.pid);
-            }
-            let (mut family, mut next) = (HashSet::new(), vec![own]);
-            while let Some(parent) = next.pop() {
-                for child in children.remove(&parent).unwrap_or_default() {
-                    family.insert(child);
-                    next.push(child);
-                }
-            }
-            all.retain(|process| family.contains(&process.pid));
-        }
-        all.retain(|process| process.pid != own && process.pid != bridge);
-        all
-    }
-
-    fn signal_all(&self, signal: Signal) {
-        if self.group_only {
-            for process in self.processes() {
-                let _ = kill(Pid::from_raw(process.pid), signal);
-            }
-        } else {
-            let _ = kill(Pid::from_raw(-1), signal);
-        }
-    }
-
-    /// Stops every process where it stands. A second call changes nothing.
-    pub async fn freeze(&self) {
-        let before = self.processes();
-        self.stopped_before
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(|| before.iter().filter(|p| p.stopped()).map(|p| p.pid).collect());
-        // A process may fork between the look and the signal: until a look finds none that runs.
-        for _ in 0..100 {
-            self.signal_all(Signal::SIGSTOP);
-            let bridge = self.bridge.load(Ordering::Relaxed);
-            if bridge > 0 {
-                let _ = kill(Pid::from_raw(bridge), Signal::SIGCONT);
-            }
-            if self.processes().iter().all(Process::stopped) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    /// Lets go on what a freeze stopped.
-    pub fn thaw(&self) {
-        let before = self.stopped_before.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(before) = before else { return };
-        for process in self.processes() {
-            if !before.contains(&process.pid) {
-                let _ = kill(Pid::from_raw(process.pid), Signal::SIGCONT);
-            }
-        }
-    }
-
-    /// Ends every process: asks, waits for `grace` at most, kills.
-    pub async fn end_processes(&self, grace: Duration) {
-        let all_dead = || self.processes().iter().all(Process::dead);
-        self.signal_all(Signal::SIGTERM);
-        // A stopped process cannot follow the request.
-        self.signal_all(Signal::SIGCONT);
-        let gone = async {
-            while !all_dead() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(grace, gone).await.is_ok() {
-            return;
-        }
-        for _ in 0..100 {
-            self.signal_all(Signal::SIGKILL);
-            if all_dead() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-}
-
-/// Kills the session that `leader` leads: its group, and jobs that a shell gave groups of their own.
-pub fn kill_session(leader: i32) {
-    let _ = kill(Pid::from_raw(-leader), Signal::SIGKILL);
+/// Every process that came from `ancestor`, which is not among them.
+pub fn below(ancestor: i32) -> Vec<Process> {
+    let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
     for process in in_sight() {
-        if process.session == leader && process.pid != leader {
-            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        children.entry(process.parent).or_default().push(process);
+    }
+    let (mut family, mut next) = (Vec::new(), vec![ancestor]);
+    while let Some(parent) = next.pop() {
+        for child in children.remove(&parent).unwrap_or_default() {
+            next.push(child.pid);
+            family.push(child);
         }
     }
+    family
 }
 
 #[cfg(test)]

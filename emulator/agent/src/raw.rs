@@ -28,12 +28,16 @@ pub fn set_terminal_size(terminal: &impl std::os::fd::AsFd, size: TerminalSize) 
 }
 
 /// Lets `command` lead a session (and process group) of its own, with the agent's first limit of open files
-/// and, if `terminal`, its standard input as the controlling terminal.
-pub fn lead_session(command: &mut Command, terminal: bool, files: (u64, u64)) {
+/// and, if `terminal`, its standard input as the controlling terminal. `dies_with_us`: it is killed when the
+/// thread that starts it ends, which is the agent's only one that does.
+pub fn lead_session(command: &mut Command, terminal: bool, files: (u64, u64), dies_with_us: bool) {
     let lead = move || {
         let limit = libc::rlimit { rlim_cur: files.0, rlim_max: files.1 };
         // SAFETY: plain system calls on values of this frame; all are async-signal-safe.
         unsafe {
+            if dies_with_us {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            }
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
             if libc::setsid() < 0 || (terminal && libc::ioctl(0, libc::TIOCSCTTY, 0) < 0) {
                 return Err(io::Error::last_os_error());

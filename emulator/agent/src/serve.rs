@@ -99,7 +99,8 @@ async fn live(
     files: (u64, u64),
 ) -> io::Result<()> {
     // All that can fail for a wrong option fails before standard error goes away.
-    let egress = if options.egress_proxy { Some(Egress::listen().await?) } else { None };
+    let egress =
+        if options.egress_proxy { Some(Egress::listen(options.egress_port).await?) } else { None };
     let socket = match secret {
         Some(_) => {
             let listener = StdListener::bind_addr(&address(&options.socket)?)?;

@@ -3,8 +3,8 @@
 use miosa_agent::protocol::Usage;
 
 use crate::machine::Machine;
-use crate::processes::Process;
 use crate::raw;
+use miosa_agent::processes::Process;
 
 /// `/proc` counts CPU time in hundredths of a second on every Linux that this runs on.
 const MS_PER_TICK: u64 = 10;

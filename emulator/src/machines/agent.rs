@@ -4,6 +4,7 @@
 //! agent ends what belonged to it. The connection lives as long as anything holds on to it.
 
 mod content;
+mod cut;
 mod elf;
 mod frames;
 mod running;
@@ -24,18 +25,18 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use miosa_agent::protocol::{Entry, Exec, Failure, FileOp, Health, Ports, Signal, Usage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{AgentStream, MachineError};
 
 pub use content::ContentStream;
+use cut::Cut;
 pub use elf::{ELF, fingerprint};
 pub use running::{Finished, Input, Output, Running};
 pub use tunnel::{Egress, Tunnel};
 
-/// How long the first words with an agent may take.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long the first words with an agent may take: on a computer under load a program starts late.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// How long a short question may take.
 const CONTROL_TIME: Duration = Duration::from_secs(10);
@@ -64,19 +65,24 @@ pub struct Agent {
 struct Connection {
     send: http2::SendRequest<Body>,
     closed: CancellationToken,
-    driver: AbortHandle,
+    /// Cancelled to end the connection at once, whoever still holds something that runs on it.
+    cut: CancellationToken,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.driver.abort();
+        self.cut.cancel();
     }
 }
 
 impl Agent {
-    /// Speaks first on a fresh stream: agrees on HTTP/2 and asks for the agent's health, within 5 s.
+    /// Speaks first on a fresh stream: agrees on HTTP/2 and asks for the agent's health, within 10 s.
     pub async fn connect(stream: AgentStream) -> Result<Self, MachineError> {
+        let cut = CancellationToken::new();
+        // Should this take too long, or its caller go away.
+        let given_up = cut.clone().drop_guard();
         let connecting = async {
+            let stream = Cut::new(stream, cut.clone());
             let (send, driver) = http2::Builder::new(TokioExecutor::new())
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
@@ -89,20 +95,21 @@ impl Agent {
                 .await
                 .map_err(unreachable)?;
             let closed = CancellationToken::new();
-            // Aborted or at its end, it drops the guard, which tells everyone.
             let ended = closed.clone().drop_guard();
-            let driving = tokio::spawn(async move {
+            // Ends when the stream does, or is cut.
+            tokio::spawn(async move {
                 let _ended = ended;
                 if let Err(error) = driver.await {
                     tracing::debug!(%error, "the stream to an agent broke");
                 }
             });
-            let connection = Connection { send, closed, driver: driving.abort_handle() };
-            let agent = Self { connection: Arc::new(connection) };
+            let agent = Self { connection: Arc::new(Connection { send, closed, cut }) };
             agent.health().await?;
             Ok(agent)
         };
-        bounded("connecting to the agent", CONNECT_TIME, connecting).await
+        let agent = bounded("connecting to the agent", CONNECT_TIME, connecting).await?;
+        given_up.disarm();
+        Ok(agent)
     }
 
     /// Asks whether the agent is well.
@@ -231,7 +238,7 @@ impl Agent {
 
     /// Ends the connection, and with it what runs on it.
     pub fn close(&self) {
-        self.connection.driver.abort();
+        self.connection.cut.cancel();
     }
 
     async fn ask<T: DeserializeOwned>(

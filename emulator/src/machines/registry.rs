@@ -1,4 +1,525 @@
 //! The machines that run, and their agents.
+//!
+//! Two rules hold here for every host. What changes one machine happens one at a time. And a change that has
+//! begun goes on to its end even when its caller goes away (a client that disconnects drops the handler's
+//! future): it runs in a task of its own, under a bound.
 
-/// Every machine of this emulator.
-pub struct Machines;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{RwLock, broadcast};
+use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::{
+    Agent, Base, Enforced, Found, MachineError, MachineHost, MachineSpec, Pruned, Sealed, Started,
+};
+
+/// A create may fetch or build an image first; a copy may be large.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Starting and stopping processes, looking around.
+const SHORT: Duration = Duration::from_secs(60);
+
+/// How many losses a slow listener may fall behind.
+const LOSSES_AHEAD: usize = 1024;
+
+/// Every machine of this emulator. Clones are the same.
+#[derive(Clone)]
+pub struct Machines(Arc<Inner>);
+
+struct Inner {
+    host: Result<Arc<dyn MachineHost>, String>,
+    /// Of machines and snapshots, which never share an id.
+    slots: Mutex<HashMap<Uuid, Arc<Slot>>>,
+    /// Held for reading while something is made from images, for writing while unused ones are removed.
+    images: Arc<RwLock<()>>,
+    lost: broadcast::Sender<Uuid>,
+    changes: TaskTracker,
+}
+
+/// A machine's (or snapshot's) turn, and its agent while it runs.
+#[derive(Default)]
+struct Slot {
+    turn: RwLock<()>,
+    live: Mutex<Option<Live>>,
+}
+
+struct Live {
+    agent: Arc<Agent>,
+    generation: u64,
+    watcher: AbortHandle,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+impl Machines {
+    /// The machines of a host.
+    pub fn new(host: Arc<dyn MachineHost>) -> Self {
+        Self::over(Ok(host))
+    }
+
+    /// No machines at all, and why: every call that needs one fails with [`MachineError::Unavailable`].
+    pub fn none(reason: impl Into<String>) -> Self {
+        Self::over(Err(reason.into()))
+    }
+
+    fn over(host: Result<Arc<dyn MachineHost>, String>) -> Self {
+        Self(Arc::new(Inner {
+            host,
+            slots: Mutex::default(),
+            images: Arc::default(),
+            lost: broadcast::channel(LOSSES_AHEAD).0,
+            changes: TaskTracker::new(),
+        }))
+    }
+
+    /// The host, where there is one.
+    pub fn host(&self) -> Option<&Arc<dyn MachineHost>> {
+        self.0.host.as_ref().ok()
+    }
+
+    /// Announces machines whose agent went away without our doing.
+    pub fn lost(&self) -> broadcast::Receiver<Uuid> {
+        self.0.lost.subscribe()
+    }
+
+    /// The agent of a machine that runs.
+    pub fn agent(&self, id: Uuid) -> Result<Arc<Agent>, MachineError> {
+        self.needed()?;
+        let slot = lock(&self.0.slots).get(&id).cloned();
+        let agent = slot.and_then(|slot| lock(&slot.live).as_ref().map(|live| live.agent.clone()));
+        agent
+            .filter(|agent| !agent.is_closed())
+            .ok_or_else(|| MachineError::AgentUnreachable("the machine does not run".to_owned()))
+    }
+
+    /// Makes a machine and connects to its agent. On failure nothing is left.
+    pub async fn create(&self, spec: &MachineSpec) -> Result<Enforced, MachineError> {
+        let (spec, inner, host) = (spec.clone(), self.0.clone(), self.needed()?.clone());
+        self.change(spec.id, move |slot| async move {
+            let _images = inner.images.read().await;
+            let base = match spec.base {
+                Base::Snapshot(snapshot) => Some(inner.slot(snapshot)),
+                Base::Template(_) => None,
+            };
+            let _base = match &base {
+                Some(base) => Some(base.turn.read().await),
+                None => None,
+            };
+            let made = bounded("creating a machine", LONG, host.create(&spec)).await;
+            // A host cleans up after its own failures; a create that was cut off in the middle it cannot.
+            let cut_off = matches!(made, Err(MachineError::TimedOut { .. }));
+            let connected = match made {
+                Ok(started) => inner.connect(spec.id, &slot, started).await,
+                Err(error) if cut_off => Err(error),
+                Err(error) => return Err(error),
+            };
+            if connected.is_err()
+                && let Err(error) = bounded("removing a machine", SHORT, host.remove(spec.id)).await
+            {
+                tracing::warn!(id = %spec.id, %error, "a machine that failed to start was left behind");
+            }
+            connected
+        })
+        .await
+    }
+
+    /// Connects to a machine that lived on while the emulator did not.
+    pub async fn adopt(&self, id: Uuid) -> Result<(), MachineError> {
+        let (inner, host) = (self.0.clone(), self.needed()?.clone());
+        self.change(id, move |slot| async move {
+            let stream = bounded("attaching to a machine", SHORT, host.attach(id)).await?;
+            let agent = Agent::connect(stream).await?;
+            inner.enter(id, &slot, agent);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Starts a machine whose processes have ended, on its own files.
+    pub async fn start(&self, id: Uuid) -> Result<Enforced, MachineError> {
+        let (inner, host) = (self.0.clone(), self.needed()?.clone());
+        self.change(id, move |slot| async move {
+            let _images = inner.images.read().await;
+            let started = bounded("starting a machine", SHORT, host.start(id)).await?;
+            inner.connect_or_stop(id, &slot, started, host.as_ref()).await
+        })
+        .await
+    }
+
+    /// Stops every process where it stands.
+    pub async fn freeze(&self, id: Uuid) -> Result<(), MachineError> {
+        let host = self.needed()?.clone();
+        self.change(id, move |_| async move {
+            bounded("freezing a machine", SHORT, host.freeze(id)).await
+        })
+        .await
+    }
+
+    /// Lets them go on.
+    pub async fn thaw(&self, id: Uuid) -> Result<(), MachineError> {
+        let host = self.needed()?.clone();
+        self.change(
+            id,
+            move |_| async move { bounded("thawing a machine", SHORT, host.thaw(id)).await },
+        )
+        .await
+    }
+
+    /// Ends every process; the files stay.
+    pub async fn stop(&self, id: Uuid) -> Result<(), MachineError> {
+        let host = self.needed()?.clone();
+        self.change(id, move |slot| async move {
+            slot.parting(bounded("stopping a machine", SHORT, host.stop(id))).await
+        })
+        .await
+    }
+
+    /// Ends every process and removes the files.
+    pub async fn remove(&self, id: Uuid) -> Result<(), MachineError> {
+        let (inner, host) = (self.0.clone(), self.needed()?.clone());
+        self.change(id, move |slot| async move {
+            slot.parting(bounded("removing a machine", SHORT, host.remove(id))).await?;
+            inner.forget(id);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Seals a copy of the machine's files as they are at one moment.
+    pub async fn snapshot(&self, id: Uuid, snapshot: Uuid) -> Result<Sealed, MachineError> {
+        let (inner, host) = (self.0.clone(), self.needed()?.clone());
+        self.change(id, move |_| async move {
+            let sealing = inner.slot(snapshot);
+            let _sealing = sealing.turn.write().await;
+            bounded("taking a snapshot", LONG, host.snapshot(id, snapshot)).await
+        })
+        .await
+    }
+
+    /// Puts the machine's files back to what the snapshot holds and starts it.
+    pub async fn restore(&self, id: Uuid, snapshot: Uuid) -> Result<Enforced, MachineError> {
+        let (inner, host) = (self.0.clone(), self.needed()?.clone());
+        self.change(id, move |slot| async move {
+            let _images = inner.images.read().await;
+            let sealed = inner.slot(snapshot);
+            let _sealed = sealed.turn.read().await;
+            let restoring = bounded("restoring a machine", LONG, host.restore(id, snapshot));
+            let started = slot.parting(restoring).await?;
+            inner.connect_or_stop(id, &slot, started, host.as_ref()).await
+        })
+        .await
+    }
+
+    /// Removes a snapshot.
+    pub async fn remove_snapshot(&self, snapshot: Uuid) -> Result<(), MachineError> {
+        let (inner, host) = (self.0.clone(), self.needed()?.clone());
+        self.change(snapshot, move |_| async move {
+            bounded("removing a snapshot", SHORT, host.remove_snapshot(snapshot)).await?;
+            inner.forget(snapshot);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every machine of this data directory.
+    pub async fn list(&self) -> Result<Vec<Found>, MachineError> {
+        bounded("listing machines", SHORT, self.needed()?.list()).await
+    }
+
+    /// Every snapshot of this data directory.
+    pub async fn list_snapshots(&self) -> Result<Vec<Uuid>, MachineError> {
+        bounded("listing snapshots", SHORT, self.needed()?.list_snapshots()).await
+    }
+
+    /// Removes derived images and layers that nothing uses any more.
+    pub async fn prune(&self) -> Result<Pruned, MachineError> {
+        let (inner, host) = (self.0.clone(), self.needed()?.clone());
+        self.carried_out(async move {
+            let _images = inner.images.write().await;
+            bounded("pruning", LONG, host.prune()).await
+        })
+        .await
+    }
+
+    /// Waits until every change that has begun is done; for a stop of the emulator.
+    pub async fn settle(&self) {
+        self.0.changes.close();
+        self.0.changes.wait().await;
+        self.0.changes.reopen();
+    }
+
+    fn needed(&self) -> Result<&Arc<dyn MachineHost>, MachineError> {
+        self.0.host.as_ref().map_err(|reason| MachineError::Unavailable(reason.clone()))
+    }
+
+    /// Does `work` when it is this machine's turn, whether or not the caller stays.
+    async fn change<T, F>(
+        &self,
+        id: Uuid,
+        work: impl FnOnce(Arc<Slot>) -> F + Send + 'static,
+    ) -> Result<T, MachineError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, MachineError>> + Send,
+    {
+        let slot = self.0.slot(id);
+        self.carried_out(async move {
+            let _turn = slot.turn.write().await;
+            work(slot.clone()).await
+        })
+        .await
+    }
+
+    async fn carried_out<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, MachineError>> + Send + 'static,
+    ) -> Result<T, MachineError> {
+        let change = self.0.changes.spawn(work);
+        change.await.unwrap_or_else(|error| Err(MachineError::Host(error.to_string())))
+    }
+}
+
+impl Inner {
+    fn slot(&self, id: Uuid) -> Arc<Slot> {
+        lock(&self.slots).entry(id).or_default().clone()
+    }
+
+    /// Forgets a slot that nobody else waits for.
+    fn forget(&self, id: Uuid) {
+        let mut slots = lock(&self.slots);
+        // The table holds it once, the change that calls this twice: for its turn, and for its work.
+        if slots.get(&id).is_some_and(|slot| Arc::strong_count(slot) <= 3) {
+            slots.remove(&id);
+        }
+    }
+
+    async fn connect(
+        &self,
+        id: Uuid,
+        slot: &Arc<Slot>,
+        Started { stream, enforced }: Started,
+    ) -> Result<Enforced, MachineError> {
+        self.enter(id, slot, Agent::connect(stream).await?);
+        Ok(enforced)
+    }
+
+    async fn connect_or_stop(
+        &self,
+        id: Uuid,
+        slot: &Arc<Slot>,
+        started: Started,
+        host: &dyn MachineHost,
+    ) -> Result<Enforced, MachineError> {
+        let connected = self.connect(id, slot, started).await;
+        if connected.is_err()
+            && let Err(error) = bounded("stopping a machine", SHORT, host.stop(id)).await
+        {
+            tracing::warn!(%id, %error, "a machine without an agent could not be stopped");
+        }
+        connected
+    }
+
+    /// Makes `agent` the machine's, and watches over it.
+    fn enter(&self, id: Uuid, slot: &Arc<Slot>, agent: Agent) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let generation = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (closing, lost, weak) = (agent.closing(), self.lost.clone(), Arc::downgrade(slot));
+        // Held until the entry is there, so that an agent that ends at once finds it.
+        let mut live = lock(&slot.live);
+        let watching = tokio::spawn(async move {
+            closing.cancelled().await;
+            let Some(slot) = weak.upgrade() else { return };
+            let ended = lock(&slot.live).take_if(|live| live.generation == generation);
+            if ended.is_some() {
+                // Nobody may listen.
+                let _ = lost.send(id);
+            }
+        });
+        *live = Some(Live { agent: Arc::new(agent), generation, watcher: watching.abort_handle() });
+    }
+}
+
+impl Slot {
+    /// Does what ends the machine's processes, so that the end of its agent is no loss. Should it fail with
+    /// the agent still there, the agent stays.
+    async fn parting<T>(
+        &self,
+        work: impl Future<Output = Result<T, MachineError>>,
+    ) -> Result<T, MachineError> {
+        let agent = lock(&self.live).take();
+        let done = work.await;
+        if let Some(agent) = agent {
+            if done.is_err() && !agent.agent.is_closed() {
+                *lock(&self.live) = Some(agent);
+            } else {
+                // Whoever still waits on it hears at once.
+                agent.agent.close();
+            }
+        }
+        done
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn bounded<T>(
+    what: &'static str,
+    after: Duration,
+    work: impl Future<Output = Result<T, MachineError>>,
+) -> Result<T, MachineError> {
+    tokio::time::timeout(after, work).await.unwrap_or(Err(MachineError::TimedOut { what, after }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::machines::{AgentStream, HostKind, Note, TemplateReadiness};
+
+    /// A host whose machines do nothing, slowly.
+    #[derive(Default)]
+    struct Slow {
+        inside: AtomicUsize,
+        most: AtomicUsize,
+        done: AtomicUsize,
+        fails: AtomicBool,
+    }
+
+    impl Slow {
+        async fn work(&self) -> Result<(), MachineError> {
+            let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(inside, Ordering::SeqCst);
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            self.inside.fetch_sub(1, Ordering::SeqCst);
+            self.done.fetch_add(1, Ordering::SeqCst);
+            if self.fails.load(Ordering::SeqCst) {
+                return Err(MachineError::Host("asked to fail".to_owned()));
+            }
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl MachineHost for Slow {
+        fn kind(&self) -> HostKind {
+            HostKind::Host
+        }
+        async fn notes(&self) -> Vec<Note> {
+            Vec::new()
+        }
+        async fn template(&self, _: &str) -> TemplateReadiness {
+            TemplateReadiness::FastReady
+        }
+        async fn create(&self, spec: &MachineSpec) -> Result<Started, MachineError> {
+            self.start(spec.id).await
+        }
+        async fn start(&self, _: Uuid) -> Result<Started, MachineError> {
+            self.work().await?;
+            // Nobody speaks at the other end.
+            let (stream, _) = tokio::io::duplex(64);
+            Ok(Started { stream: Box::new(stream), enforced: Enforced::default() })
+        }
+        async fn attach(&self, id: Uuid) -> Result<AgentStream, MachineError> {
+            Err(MachineError::NotFound(id))
+        }
+        async fn freeze(&self, _: Uuid) -> Result<(), MachineError> {
+            self.work().await
+        }
+        async fn thaw(&self, _: Uuid) -> Result<(), MachineError> {
+            self.work().await
+        }
+        async fn stop(&self, _: Uuid) -> Result<(), MachineError> {
+            self.work().await
+        }
+        async fn remove(&self, _: Uuid) -> Result<(), MachineError> {
+            self.work().await
+        }
+        async fn snapshot(&self, _: Uuid, _: Uuid) -> Result<Sealed, MachineError> {
+            self.work().await?;
+            Ok(Sealed { size_bytes: 0 })
+        }
+        async fn restore(&self, id: Uuid, _: Uuid) -> Result<Started, MachineError> {
+            self.start(id).await
+        }
+        async fn remove_snapshot(&self, _: Uuid) -> Result<(), MachineError> {
+            self.work().await
+        }
+        async fn list(&self) -> Result<Vec<Found>, MachineError> {
+            Ok(Vec::new())
+        }
+        async fn list_snapshots(&self) -> Result<Vec<Uuid>, MachineError> {
+            Ok(Vec::new())
+        }
+        async fn prune(&self) -> Result<Pruned, MachineError> {
+            Ok(Pruned::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_of_one_machine_never_overlap_and_those_of_two_may() {
+        let host = Arc::new(Slow::default());
+        let machines = Machines::new(host.clone());
+        let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
+        let (a, b, c) = tokio::join!(
+            machines.freeze(one),
+            machines.thaw(one),
+            machines.snapshot(one, Uuid::new_v4())
+        );
+        assert!(a.is_ok() && b.is_ok() && c.is_ok());
+        assert_eq!(host.most.load(Ordering::SeqCst), 1);
+        let (a, b) = tokio::join!(machines.freeze(one), machines.freeze(other));
+        assert!(a.is_ok() && b.is_ok());
+        assert_eq!(host.most.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_change_goes_on_when_its_caller_goes_away_and_settling_waits_for_it() {
+        let host = Arc::new(Slow::default());
+        let machines = Machines::new(host.clone());
+        let mut freezing = Box::pin(machines.freeze(Uuid::new_v4()));
+        assert!(futures_util::poll!(&mut freezing).is_pending());
+        drop(freezing);
+        machines.settle().await;
+        assert_eq!(host.done.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_machine_whose_agent_is_silent_is_taken_down_again() {
+        let host = Arc::new(Slow::default());
+        let machines = Machines::new(host.clone());
+        let id = Uuid::new_v4();
+        let started = machines.start(id).await;
+        assert!(matches!(started, Err(MachineError::AgentUnreachable(_))), "{started:?}");
+        assert_eq!(host.done.load(Ordering::SeqCst), 2, "a start, and a stop");
+        assert!(machines.agent(id).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_removed_machine_leaves_no_slot_and_a_failure_is_told() {
+        let host = Arc::new(Slow::default());
+        let machines = Machines::new(host.clone());
+        let id = Uuid::new_v4();
+        machines.freeze(id).await.unwrap();
+        machines.remove(id).await.unwrap();
+        assert!(lock(&machines.0.slots).is_empty());
+        host.fails.store(true, Ordering::SeqCst);
+        assert!(matches!(machines.remove(id).await, Err(MachineError::Host(_))));
+    }
+}

@@ -60,13 +60,11 @@ impl Source {
         self.piece.clear();
         self.piece.reserve(frame::MAX_PAYLOAD);
         let mut piece = bytes::BufMut::limit(&mut self.piece, frame::MAX_PAYLOAD);
-        match stream.read_buf(&mut piece).await {
-            Ok(1..) => Some(encode(self.kind, &self.piece)),
-            Ok(0) | Err(_) => {
-                self.stream = None;
-                None
-            }
+        if let Ok(1..) = stream.read_buf(&mut piece).await {
+            return Some(encode(self.kind, &self.piece));
         }
+        self.stream = None;
+        None
     }
 }
 

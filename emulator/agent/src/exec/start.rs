@@ -30,10 +30,15 @@ pub struct Command {
 
 /// Starts it. Not async: between a descriptor's birth and its close-on-exec flag nothing else may start.
 pub fn start(machine: &Machine, exec: &Exec) -> Result<Command, Failure> {
+    if let Some(name) = exec.env.keys().find(|name| name.is_empty() || name.contains('=')) {
+        let text = format!("{name:?} cannot be the name of a variable");
+        return Err(Failure::new(FailureCode::InvalidRequest, text));
+    }
     let env = environment(machine, exec);
     let mut process = program(exec, &env)?;
     process.env_clear().envs(env).current_dir(directory(machine, exec)?);
-    raw::lead_session(&mut process, exec.tty.is_some(), machine.files);
+    // The first process of a machine takes the others with it anyway.
+    raw::lead_session(&mut process, exec.tty.is_some(), machine.files, machine.group_only);
     let terminal = match exec.tty {
         Some(size) => Some(attach_terminal(&mut process, size).map_err(|e| failed(exec, &e))?),
         None => None,
@@ -53,7 +58,7 @@ pub fn start(machine: &Machine, exec: &Exec) -> Result<Command, Failure> {
     match streams {
         Ok(Streams { input, outputs }) => Ok(Command { pid, exited, outputs, input }),
         Err(error) => {
-            machine.reaper.while_running(pid, || crate::processes::kill_session(pid));
+            machine.reaper.while_running(pid, || crate::family::kill_session(pid));
             Err(failed(exec, &error))
         }
     }

@@ -20,9 +20,10 @@ pub fn mkdir(place: &Place, recursive: bool, mode: Option<u32>) -> Result<Entry,
     match mkdirat(&parent, name, Mode::from_bits_truncate(0o700)) {
         Ok(()) => {
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            let made = place.judged(openat(&parent, name, flags, Mode::empty()))?;
-            let mode = Permissions::from_mode(mode.unwrap_or(0o755) & 0o7777);
-            std::fs::set_permissions(proc_path(&made), mode).map_err(|error| place.io(&error))?;
+            let created = place.judged(openat(&parent, name, flags, Mode::empty()))?;
+            let permissions = Permissions::from_mode(mode.unwrap_or(0o755) & 0o7777);
+            std::fs::set_permissions(proc_path(&created), permissions)
+                .map_err(|error| place.io(&error))?;
         }
         Err(Errno::EEXIST) if recursive && is_directory(place)? => {}
         Err(errno) => return Err(place.failure(errno)),

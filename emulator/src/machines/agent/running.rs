@@ -142,7 +142,7 @@ struct Frames {
 impl Frames {
     async fn next(&mut self) -> Result<Option<(u8, Bytes)>, MachineError> {
         loop {
-            if let Some(frame) = self.decoder.next().map_err(unreachable)? {
+            if let Some(frame) = self.decoder.frame().map_err(unreachable)? {
                 return Ok(Some(frame));
             }
             let Some(bytes) = self.body.frame().await else { return Ok(None) };

@@ -9,7 +9,7 @@ use bytes::{Buf as _, Bytes};
 use http::Method;
 use hyper::body::{Body as _, Incoming};
 use miosa_agent::protocol::egress;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_util::sync::{CancellationToken, PollSender};
 
 use super::frames::written;
@@ -21,8 +21,8 @@ const PIECE: usize = 64 * 1024;
 /// How long a refusal may take to reach the program inside.
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
 
-/// A connection through the agent. Shutting down its writing half leaves the other open; dropping it closes
-/// both.
+/// A connection through the agent. Shutting down its writing half leaves the other open. Dropping it before
+/// both have ended breaks it off: what was written a moment before may be lost, as with a reset.
 pub struct Tunnel {
     from: Incoming,
     arrived: Bytes,
@@ -129,8 +129,7 @@ impl Egress {
             self.tunnel.write_all(why.as_bytes()).await?;
             self.tunnel.shutdown().await?;
             // Until the agent has closed its side: a reset could overtake the sentence.
-            let mut rest = Vec::new();
-            (&mut self.tunnel).take(PIECE as u64).read_to_end(&mut rest).await.map(drop)
+            tokio::io::copy(&mut self.tunnel, &mut tokio::io::sink()).await.map(drop)
         };
         tokio::time::timeout(REFUSAL_TIME, telling).await?
     }
