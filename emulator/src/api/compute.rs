@@ -5,13 +5,21 @@ pub mod exec_stream;
 pub mod files;
 pub mod sandboxes;
 pub mod snapshots;
+pub mod templates;
 
 use crate::http::Route;
 
 /// Every route of the chapter.
 pub fn routes() -> Vec<Route> {
-    [exec::routes(), exec_stream::routes(), files::routes(), snapshots::routes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        sandboxes::routes(),
+        templates::routes(),
+        exec::routes(),
+        exec_stream::routes(),
+        files::routes(),
+        snapshots::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
