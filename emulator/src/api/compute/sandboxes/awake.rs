@@ -82,7 +82,7 @@ async fn wake(app: &App, sandbox: &Sandbox) -> ApiResult<()> {
 }
 
 async fn agent(app: &App, sandbox: &Sandbox) -> ApiResult<Arc<Agent>> {
-    let agent = app.machines.agent(sandbox.id).await?;
+    let agent = app.machines.agent(sandbox.id)?;
     if agent.is_closed() {
         return Err(ApiError::new(
             codes::AGENT_UNAVAILABLE,

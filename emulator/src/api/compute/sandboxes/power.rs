@@ -190,7 +190,7 @@ async fn bring_back(app: &App, sandbox: &Sandbox) -> Result<Enforced, MachineErr
     }
     app.machines.thaw(sandbox.id).await?;
     // A machine that was frozen across a restart of the emulator has no stream yet.
-    if app.machines.agent(sandbox.id).await.is_err() {
+    if app.machines.agent(sandbox.id).is_err() {
         app.machines.adopt(sandbox.id).await?;
     }
     Ok(sandbox.enforced)

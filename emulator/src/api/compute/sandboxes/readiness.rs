@@ -43,7 +43,7 @@ async fn probe(app: &App, sandbox: &Sandbox) -> bool {
     if !sandbox.runs() {
         return false;
     }
-    let Ok(agent) = app.machines.agent(sandbox.id).await else { return false };
+    let Ok(agent) = app.machines.agent(sandbox.id) else { return false };
     matches!(timeout(PROBE, agent.health()).await, Ok(Ok(_)))
 }
 

@@ -17,7 +17,7 @@ pub async fn usage(Extracted(app): Extracted<App>, sandbox: Scoped<Sandbox>) -> 
     let now = app.clock.now(sandbox.org);
     let runtime_ms = sandbox.runtime_ms(now);
     let measured = if sandbox.runs() {
-        match app.machines.agent(sandbox.id).await {
+        match app.machines.agent(sandbox.id) {
             Ok(agent) => tokio::time::timeout(COUNT, agent.usage()).await.ok().and_then(Result::ok),
             Err(_) => None,
         }
