@@ -9,6 +9,7 @@ pub mod clock;
 pub mod control;
 pub mod http;
 pub mod ids;
+pub mod lifecycle;
 pub mod machines;
 pub mod proxy;
 pub mod server;
