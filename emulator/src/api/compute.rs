@@ -14,12 +14,19 @@ use crate::http::Route;
 pub fn routes() -> Vec<Route> {
     [
         sandboxes::routes(),
+<<<<<<< HEAD
+=======
+        templates::routes(),
+>>>>>>> files
         exec::routes(),
         exec_stream::routes(),
         files::routes(),
         snapshots::routes(),
+<<<<<<< HEAD
         previews::routes(),
         templates::routes(),
+=======
+>>>>>>> files
     ]
     .into_iter()
     .flatten()

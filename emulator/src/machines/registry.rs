@@ -301,10 +301,10 @@ impl Inner {
         lock(&self.slots).entry(id).or_default().clone()
     }
 
-    /// Forgets a slot that nobody else waits for.
+    /// Forgets a slot that nobody waits for; the caller and the table hold the last two.
     fn forget(&self, id: Uuid) {
         let mut slots = lock(&self.slots);
-        // The table holds it once, the change that calls this twice: for its turn, and for its work.
+        // The change that calls this holds it twice: for its turn, and for its work.
         if slots.get(&id).is_some_and(|slot| Arc::strong_count(slot) <= 3) {
             slots.remove(&id);
         }
@@ -391,6 +391,7 @@ async fn bounded<T>(
 ) -> Result<T, MachineError> {
     tokio::time::timeout(after, work).await.unwrap_or(Err(MachineError::TimedOut { what, after }))
 }
+<<<<<<< HEAD
 
 #[cfg(test)]
 mod tests {
@@ -533,3 +534,5 @@ mod tests {
         assert!(matches!(machines.remove(id).await, Err(MachineError::Host(_))));
     }
 }
+=======
+>>>>>>> files
