@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::compute::sandboxes::activity::Activity;
 use crate::clock::Clock;
 use crate::http::auth::{AuthMode, Identities};
 use crate::http::exchange::Envelope;
@@ -84,6 +85,8 @@ pub struct Parts {
     pub ids: Ids,
     /// Machines and their agents.
     pub machines: Machines,
+    /// Who is at work in which sandbox.
+    pub activity: Activity,
     /// Who is this credential.
     pub identities: Arc<dyn Identities>,
     /// The journal of requests.
@@ -124,6 +127,7 @@ impl App {
             clock: Clock::new(seed.is_some()),
             ids: Ids::new(seed),
             machines,
+            activity: Activity::default(),
             identities,
             journal,
             limiter: Limiter::default(),

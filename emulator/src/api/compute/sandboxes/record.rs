@@ -47,6 +47,11 @@ impl State {
             Self::Destroyed => "destroyed",
         }
     }
+
+    /// Whether something is being done to it, so that nothing else may begin.
+    pub fn is_transitional(self) -> bool {
+        matches!(self, Self::Provisioning | Self::Snapshotting | Self::Pausing | Self::Resuming)
+    }
 }
 
 /// A sandbox as it is stored. What clients read is made from it by `show`.
@@ -126,6 +131,46 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// Whether commands can run in it. A snapshot is taken of a sandbox that runs or of one that is paused.
+    pub fn runs(&self) -> bool {
+        match self.state {
+            State::Running => true,
+            State::Snapshotting => self.running_since.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Milliseconds that it has run, up to `now`.
+    pub fn runtime_ms(&self, now: Timestamp) -> u64 {
+        let since = self.running_since.map_or(0, |since| now.millis_since(since).max(0));
+        self.ran_ms.saturating_add(since as u64)
+    }
+
+    /// It runs from now on; its timeout begins anew.
+    pub fn set_running(&mut self, now: Timestamp) {
+        self.state = State::Running;
+        self.alive = true;
+        self.last_error = None;
+        self.running_since = Some(now);
+        self.last_activity_at = self.last_activity_at.max(now);
+        self.renew(now);
+        self.updated_at = now;
+    }
+
+    /// It no longer runs.
+    pub fn set_stopped(&mut self, state: State, alive: bool, now: Timestamp) {
+        self.ran_ms = self.runtime_ms(now);
+        self.running_since = None;
+        self.state = state;
+        self.alive = alive;
+        self.expires_at = None;
+        self.updated_at = now;
+    }
+
+    /// Lets its timeout begin anew.
+    pub fn renew(&mut self, now: Timestamp) {
+        self.expires_at = (!self.always_on).then(|| now.plus_seconds(i64::from(self.timeout_sec)));
+    }
     /// When policy time must look at it: its timeout, or its idle pause.
     pub fn due_at(&self) -> Option<Timestamp> {
         if self.state != State::Running || self.always_on {
@@ -165,5 +210,30 @@ impl Resource for Sandbox {
 
     fn updated_at(&self) -> Timestamp {
         self.updated_at
+    }
+}
+
+/// The kind of the previews of a sandbox, as far as removing them with it needs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PreviewOf {
+    id: Uuid,
+    org: Uuid,
+    created_at: Timestamp,
+}
+
+impl Resource for PreviewOf {
+    const KIND: &'static str = "preview";
+    const PLURAL: &'static str = "previews";
+
+    fn keys(&self) -> Keys<'_> {
+        Keys { id: self.id, org: self.org, state: "active", ..Keys::default() }
+    }
+
+    fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    fn updated_at(&self) -> Timestamp {
+        self.created_at
     }
 }
