@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
-pub use document::{Keys, Resource};
+pub use document::{Column, Keys, Resource};
 pub use page::{Filter, Listing, Paging};
 
 /// Why the store could not do it.

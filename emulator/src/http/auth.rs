@@ -99,6 +99,10 @@ pub trait Identities: Send + Sync {
     /// 401 with a code of its own for each reason; 403 `INVALID_TENANT_CONTEXT` for headers that the credential
     /// does not reach.
     async fn identify(&self, app: &App, credential: &str, context: &Context) -> ApiResult<Caller>;
+
+    /// Forgets what is remembered of an organization's credentials: one was changed, or what they reach. Called
+    /// after that change is committed and before it is answered.
+    fn forget(&self, org: Uuid);
 }
 
 /// What the headers ask for.

@@ -110,6 +110,10 @@ impl ApiError {
             return json!({ "error": error });
         }
         if let Some(details) = &self.details {
+            // Older clients read the members of details in the error itself (`error.existing`: miosa-python 2.19).
+            for (name, value) in details.as_object().into_iter().flatten() {
+                error.entry(name.as_str()).or_insert_with(|| value.clone());
+            }
             error.insert("details".into(), details.clone());
         }
         error.insert("retryable".into(), self.code.retryable.into());

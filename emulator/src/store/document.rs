@@ -49,6 +49,27 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + Send + Sync + 'static
     fn updated_at(&self) -> Timestamp;
 }
 
+/// A column that names a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// Its display name.
+    Name,
+    /// Its slug.
+    Slug,
+    /// Its external id.
+    External,
+}
+
+impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Slug => "slug",
+            Self::External => "external",
+        }
+    }
+}
+
 impl View<'_> {
     /// The document with this id in this organization.
     pub fn get<R: Resource>(&self, org: Uuid, id: Uuid) -> Result<Option<R>, StoreError> {
@@ -68,17 +89,23 @@ impl View<'_> {
 
     /// The document whose external id is this, whoever owns it: for credentials.
     pub fn by_external_any<R: Resource>(&self, external: &str) -> Result<Option<R>, StoreError> {
-        self.one("trim(external)", external)
+        self.one("external IS NOT NULL AND trim(external)", external)
     }
 
     fn one<R: Resource>(&self, column: &str, value: &str) -> Result<Option<R>, StoreError> {
-        let sql = format!("SELECT body FROM documents WHERE kind = ?1 AND {column} = ?2 LIMIT 1");
-        let body: Option<String> = self
-            .conn
-            .prepare_cached(&sql)?
-            .query_row(params![R::KIND, value], |row| row.get(0))
-            .optional()?;
+        // The kind stands in the text, so that SQLite sees that the partial unique indexes apply.
+        let sql = format!(
+            "SELECT body FROM documents WHERE kind = '{}' AND {column} = ?1 LIMIT 1",
+            R::KIND
+        );
+        let body: Option<String> =
+            self.conn.prepare_cached(&sql)?.query_row([value], |row| row.get(0)).optional()?;
         body.map(|body| serde_json::from_str(&body).map_err(StoreError::from)).transpose()
+    }
+
+    /// The document with this slug, whoever owns it: for organizations.
+    pub fn by_slug_any<R: Resource>(&self, slug: &str) -> Result<Option<R>, StoreError> {
+        self.one("slug IS NOT NULL AND trim(slug)", slug)
     }
 
     /// The newest document of the organization with this value in a column; `destroyed` ones are not found by name.
@@ -88,13 +115,35 @@ impl View<'_> {
         column: &str,
         value: &str,
     ) -> Result<Option<R>, StoreError> {
+        self.within("org", org, column, value)
+    }
+
+    /// The newest document of the workspace whose `column` (`name`, `slug` or `external`) has this value.
+    pub fn in_workspace<R: Resource>(
+        &self,
+        workspace: Uuid,
+        column: Column,
+        value: &str,
+    ) -> Result<Option<R>, StoreError> {
+        self.within("workspace", workspace, column.name(), value)
+    }
+
+    fn within<R: Resource>(
+        &self,
+        whose: &str,
+        owner: Uuid,
+        column: &str,
+        value: &str,
+    ) -> Result<Option<R>, StoreError> {
+        // Kind and `IS NOT NULL` stand in the text, so that SQLite sees that the partial unique indexes apply.
         let sql = format!(
-            "SELECT body FROM documents WHERE kind = ?1 AND org = ?2 AND trim({column}) = ?3 AND state <> 'destroyed' ORDER BY seq DESC LIMIT 1"
+            "SELECT body FROM documents WHERE kind = '{}' AND {whose} = ?1 AND trim({column}) = ?2 AND {column} IS NOT NULL AND state <> 'destroyed' ORDER BY seq DESC LIMIT 1",
+            R::KIND
         );
         let body: Option<String> = self
             .conn
             .prepare_cached(&sql)?
-            .query_row(params![R::KIND, org.to_string(), value.trim()], |row| row.get(0))
+            .query_row(params![owner.to_string(), value.trim()], |row| row.get(0))
             .optional()?;
         body.map(|body| serde_json::from_str(&body).map_err(StoreError::from)).transpose()
     }

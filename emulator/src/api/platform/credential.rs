@@ -1,0 +1,158 @@
+//! What a credential's text is: a token that the emulator has signed, a key that it has minted, or a key that nobody
+//! minted, which works all the same unless `--auth strict`.
+
+use uuid::Uuid;
+
+use super::api_keys::{ApiKey, RetiredKey};
+use super::jwt;
+use super::organizations::{self, New};
+use super::tokens::ScopedToken;
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::http::auth::{AuthMode, Method};
+use crate::http::{ApiError, ApiResult, codes};
+use crate::ids;
+
+/// A credential, found, before the headers are looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Credential {
+    pub(super) org: Uuid,
+    pub(super) bound_workspace: Option<Uuid>,
+    pub(super) method: Method,
+    pub(super) key_id: Option<Uuid>,
+    pub(super) external_user_id: Option<String>,
+    pub(super) scopes: Option<Vec<String>>,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) last_used_at: Option<Timestamp>,
+}
+
+/// Finds it.
+///
+/// # Errors
+/// 401 `INVALID_TOKEN`, `TOKEN_REVOKED`; expiry is the caller's to check.
+pub(super) async fn find(app: &App, text: &str) -> ApiResult<Credential> {
+    if text.split('.').count() == 3 {
+        return token(app, text).await;
+    }
+    if !is_key(text) {
+        return Err(ApiError::new(
+            codes::INVALID_TOKEN,
+            "This is no key and no token of this emulator. Keys begin with msk_; any well-formed one works (msk_test_… has an organization of its own).",
+        ));
+    }
+    key(app, text).await
+}
+
+/// Whether the text can be a key.
+fn is_key(text: &str) -> bool {
+    text.len() <= 256
+        && text.strip_prefix("msk_").is_some_and(|rest| {
+            !rest.is_empty()
+                && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        })
+}
+
+fn revoked() -> ApiError {
+    ApiError::new(codes::TOKEN_REVOKED, "This credential has been revoked.")
+}
+
+async fn token(app: &App, text: &str) -> ApiResult<Credential> {
+    let text = text.to_owned();
+    app.store
+        .read(move |view| {
+            let key = view
+                .setting(jwt::SETTING)?
+                .ok_or_else(|| ApiError::internal("there is no signing key"))?;
+            let claims = jwt::verify(&key, &text)?;
+            // No record: revoked, or its organization was emptied.
+            let token = view.get::<ScopedToken>(claims.org, claims.jti)?.ok_or_else(revoked)?;
+            if token.revoked {
+                return Err(revoked());
+            }
+            Ok(Credential {
+                org: token.org,
+                bound_workspace: Some(token.workspace_id),
+                method: Method::Scoped,
+                key_id: None,
+                external_user_id: Some(token.user_id),
+                scopes: Some(token.scopes),
+                expires_at: Some(token.expires_at),
+                last_used_at: None,
+            })
+        })
+        .await
+}
+
+async fn key(app: &App, text: &str) -> ApiResult<Credential> {
+    let fingerprint = ids::fingerprint(text);
+    let of_read = fingerprint.clone();
+    let minted = app
+        .store
+        .read(move |view| {
+            if let Some(key) = view.by_external_any::<ApiKey>(&of_read)? {
+                return Ok(Some(key));
+            }
+            match view.by_external_any::<RetiredKey>(&of_read)? {
+                Some(_) => Err(revoked()),
+                None => Ok(None),
+            }
+        })
+        .await?;
+    if let Some(key) = minted {
+        return Ok(Credential {
+            org: key.org,
+            bound_workspace: key.workspace_id,
+            method: Method::ApiKey,
+            key_id: Some(key.id),
+            external_user_id: key.external_user_id,
+            scopes: key.scopes,
+            expires_at: key.expires_at,
+            last_used_at: key.last_used_at,
+        });
+    }
+    if app.config.auth == AuthMode::Strict {
+        return Err(ApiError::new(
+            codes::INVALID_TOKEN,
+            "This emulator has not minted this key, and it runs with --auth strict. Mint one with POST /api/v1/api-keys, using a minted key, or any key while the emulator runs with --auth open on the same --data.",
+        ));
+    }
+    let org = if text.starts_with("msk_test_") {
+        test_organization(app, fingerprint).await?
+    } else {
+        organizations::default_id()
+    };
+    Ok(Credential {
+        org,
+        bound_workspace: None,
+        method: Method::OpenKey,
+        key_id: None,
+        external_user_id: None,
+        scopes: None,
+        expires_at: None,
+        last_used_at: None,
+    })
+}
+
+async fn test_organization(app: &App, fingerprint: String) -> ApiResult<Uuid> {
+    let of_app = app.clone();
+    app.store
+        .write(move |tx| Ok(organizations::ensure(tx, &of_app, New::of_test_key(&fingerprint))?.id))
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_key;
+
+    #[test]
+    fn a_key_begins_with_msk_and_goes_on() {
+        for good in ["msk_x", "msk_live_abc", "msk_test_A-b_9", &format!("msk_{}", "a".repeat(252))]
+        {
+            assert!(is_key(good), "{good}");
+        }
+        let long = format!("msk_{}", "a".repeat(253));
+        for bad in ["", "msk_", "msk", "mki_x", "MSK_x", "msk_a b", "msk_ä", "sk_x", &long] {
+            assert!(!is_key(bad), "{bad}");
+        }
+    }
+}

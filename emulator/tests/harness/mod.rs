@@ -1,0 +1,248 @@
+//! A whole emulator on a free port, and a client as small as can be: what a test sees is what a client would.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+#![allow(clippy::indexing_slicing, missing_docs)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use miosa_emulator::api::platform;
+use miosa_emulator::app::{App, Config};
+use miosa_emulator::machines::Machines;
+use miosa_emulator::server;
+use miosa_emulator::store::Store;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// No request of a test takes longer.
+pub const BOUND: Duration = Duration::from_secs(60);
+
+/// A running emulator. It ends with the value; its data go with it.
+pub struct Emulator {
+    pub app: App,
+    pub address: SocketAddr,
+    server: JoinHandle<()>,
+    data: tempfile::TempDir,
+}
+
+impl Emulator {
+    /// Without machines: the control plane alone.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Without machines, configured.
+    pub async fn with(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::boot(tempfile::tempdir().unwrap(), |_| Machines::none("a test".to_owned()), configure)
+            .await
+    }
+
+    /// On this directory, with the machines that `machines` makes there.
+    pub async fn boot(
+        data: tempfile::TempDir,
+        machines: impl FnOnce(&std::path::Path) -> Machines,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = Config { data: data.path().to_owned(), ..Config::default() };
+        configure(&mut config);
+        let store = Store::open(&data.path().join("state.db")).unwrap();
+        let identities = Arc::new(platform::identities::PlatformIdentities::default());
+        let app = App::new(config, store, None, machines(data.path()), identities);
+        platform::prepare(&app).await.map_err(|error| error.log).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _ = app.listening.set(address);
+        let server = tokio::spawn(server::serve(app.clone(), listener));
+        Self { app, address, server, data }
+    }
+
+    /// Stops it in order and hands the data directory over, to start another on it.
+    pub async fn stop(self) -> tempfile::TempDir {
+        let Self { app, server, data, .. } = self;
+        app.stopping.cancel();
+        server.await.unwrap();
+        app.tasks.close();
+        tokio::time::timeout(BOUND, app.tasks.wait()).await.unwrap();
+        data
+    }
+
+    /// A client with this key.
+    pub fn client(&self, key: &str) -> Client {
+        Client { address: self.address, key: Some(key.to_owned()), headers: HeaderMap::new() }
+    }
+
+    /// A client without a credential.
+    pub fn anonymous(&self) -> Client {
+        Client { address: self.address, key: None, headers: HeaderMap::new() }
+    }
+}
+
+/// Sends requests, each on a connection of its own.
+#[derive(Clone)]
+pub struct Client {
+    pub address: SocketAddr,
+    pub key: Option<String>,
+    pub headers: HeaderMap,
+}
+
+impl Client {
+    /// The same client with a header on every request.
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.insert(name, value.parse().unwrap());
+        self
+    }
+
+    /// A request, to be added to and sent. `/x` means `/api/v1/x`; what begins with `/_` or `/api` is sent as it is.
+    pub fn request(&self, method: Method, path: &str) -> Sending<'_> {
+        let own = path.starts_with("/_") || path.starts_with("/api/") || path.starts_with("//");
+        let path = if own { path.to_owned() } else { format!("/api/v1{path}") };
+        let mut headers = self.headers.clone();
+        if let Some(key) = &self.key {
+            headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+        }
+        Sending { client: self, method, path, headers, body: Bytes::new(), http2: false }
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.request(Method::GET, path).send().await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        self.request(Method::POST, path).json(&body).send().await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Reply {
+        self.request(Method::PUT, path).json(&body).send().await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Reply {
+        self.request(Method::PATCH, path).json(&body).send().await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.request(Method::DELETE, path).send().await
+    }
+}
+
+/// A request on its way.
+pub struct Sending<'c> {
+    client: &'c Client,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+    http2: bool,
+}
+
+impl Sending<'_> {
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.insert(name, value.parse().unwrap());
+        self
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.bytes("application/json", body.to_string())
+    }
+
+    pub fn bytes(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
+        self.headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+        self.body = body.into();
+        self
+    }
+
+    /// The path as it is, whatever it begins with.
+    pub fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
+    /// HTTP/2 with prior knowledge.
+    pub fn http2(mut self) -> Self {
+        self.http2 = true;
+        self
+    }
+
+    /// The whole answer.
+    pub async fn send(self) -> Reply {
+        let answer = async {
+            let (parts, body) = self.open().await.into_parts();
+            Reply {
+                status: parts.status.as_u16(),
+                headers: parts.headers,
+                body: body.collect().await.unwrap().to_bytes(),
+            }
+        };
+        tokio::time::timeout(BOUND, answer).await.expect("an answer in time")
+    }
+
+    /// The head of the answer, its body still coming: for streams. The connection ends when the body is dropped.
+    pub async fn open(self) -> Response<Incoming> {
+        let io = TokioIo::new(TcpStream::connect(self.client.address).await.unwrap());
+        let host = self.client.address.to_string();
+        let path = if self.http2 { format!("http://{host}{}", self.path) } else { self.path };
+        let mut request =
+            Request::builder().method(self.method).uri(path).body(Full::new(self.body)).unwrap();
+        *request.headers_mut() = self.headers;
+        if self.http2 {
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            return sender.send_request(request).await.unwrap();
+        }
+        request.headers_mut().entry(HOST).or_insert(host.parse().unwrap());
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        sender.send_request(request).await.unwrap()
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The body as JSON; an empty one is null.
+    pub fn json(&self) -> Value {
+        if self.body.is_empty() {
+            return Value::Null;
+        }
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    /// What stands under `data`, the status being the expected one.
+    #[track_caller]
+    pub fn data(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{:?}", String::from_utf8_lossy(&self.body));
+        self.json()["data"].clone()
+    }
+
+    /// Checks that this is the error with this status and code, in its documented shape.
+    #[track_caller]
+    pub fn refused(&self, status: u16, code: &str) -> Value {
+        let text = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status, status, "{text}");
+        let error = self.json()["error"].clone();
+        assert_eq!(error["code"], code, "{text}");
+        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{text}");
+        assert_eq!(error["request_id"], self.header("x-request-id"), "{text}");
+        error
+    }
+
+    /// A header, which must be there.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}"));
+        value.to_str().unwrap()
+    }
+}
