@@ -1,4 +1,5 @@
 //! Machines with the real agent as their first process.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "namespace/machines.rs"]
 mod machines;
@@ -168,13 +169,9 @@ async fn a_machine_whose_connection_is_dropped_ends_and_can_start_again() {
     eventually("it runs", || processes_with(&mark).len() == 1).await;
     agent.close();
     drop(agent);
-    eventually("it ends", || processes_with(&mark).is_empty()).await;
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while bench.host.list().await.unwrap().iter().any(|f| f.alive) {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    // The processes get a moment to end; a start waits for that.
     let agent = connect(bench.host.start(id).await.unwrap()).await;
+    assert!(processes_with(&mark).is_empty());
     assert_eq!(ok(&agent, "cat a").await, "kept");
 }
 

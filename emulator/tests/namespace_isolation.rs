@@ -1,4 +1,5 @@
 //! The walls of a machine: each test tries to get through one, and must fail to.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "namespace/machines.rs"]
 mod machines;
@@ -9,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
 use machines::{Machine, PROCESSES, bench, eventually, processes_with};
-use miosa_emulator::machines::{MachineHost, Shape};
+use miosa_emulator::machines::{MachineHost, NoteLevel, Shape};
 use uuid::Uuid;
 
 #[tokio::test]
@@ -323,11 +324,16 @@ async fn what_is_enforced_is_said_and_never_more_than_the_host_has() {
     }
     let notes = bench.host.notes().await;
     let level = |topic: &str| notes.iter().find(|n| n.topic == topic).unwrap().level;
-    use miosa_emulator::machines::NoteLevel::{Limited, Ok};
-    assert_eq!(level("namespaces"), Ok, "{notes:?}");
-    assert_eq!(level("disk"), Limited);
-    assert_eq!(level("memory"), if enforced.memory_mb.is_some() { Ok } else { Limited });
-    assert_eq!(level("cpu"), if enforced.vcpus.is_some() { Ok } else { Limited });
+    assert_eq!(level("namespaces"), NoteLevel::Ok, "{notes:?}");
+    assert_eq!(level("disk"), NoteLevel::Limited);
+    assert_eq!(
+        level("memory"),
+        if enforced.memory_mb.is_some() { NoteLevel::Ok } else { NoteLevel::Limited }
+    );
+    assert_eq!(
+        level("cpu"),
+        if enforced.vcpus.is_some() { NoteLevel::Ok } else { NoteLevel::Limited }
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! What becomes of a machine's files and processes from create to remove.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "namespace/machines.rs"]
 mod machines;
@@ -93,7 +94,7 @@ async fn a_snapshot_holds_one_moment_of_files_that_are_being_written() {
     machine
         .ok("( exec 3>/workspace/first 4>/workspace/second; n=0; while :; do n=$((n+1)); echo $n >&3; echo $n >&4; done ) & disown")
         .await;
-    machine.ok("while [ $(wc -l < /workspace/second) -lt 2000 ]; do :; done").await;
+    machine.ok("until [ \"$(wc -l < /workspace/second)\" -ge 2000 ]; do :; done").await;
     let snapshot = bench.snapshot(&machine).await;
     let mut fork = bench.fork(snapshot).await;
     let lines = |text: String| text.parse::<i64>().unwrap();
@@ -104,7 +105,7 @@ async fn a_snapshot_holds_one_moment_of_files_that_are_being_written() {
     // The writer goes on in the machine, through the same descriptors, and nothing of it reaches the snapshot.
     let later = lines(machine.ok("wc -l < /workspace/first").await);
     machine
-        .ok(&format!("while [ $(wc -l < /workspace/first) -lt {} ]; do :; done", later + 1000))
+        .ok(&format!("until [ \"$(wc -l < /workspace/first)\" -ge {} ]; do :; done", later + 1000))
         .await;
     assert_eq!(lines(fork.ok("wc -l < /workspace/first").await), first);
     assert_eq!(lines(bench.fork(snapshot).await.ok("wc -l < /workspace/first").await), first);
@@ -274,18 +275,21 @@ async fn a_machine_ends_with_its_host() {
     machine.ok(&format!("(exec -a {mark} sleep 1000) & disown")).await;
     eventually("it runs", || processes_with(&mark).len() == 1).await;
     drop(bench.host);
-    eventually("it ends", || processes_with(&mark).is_empty()).await;
+    assert!(processes_with(&mark).is_empty());
+    assert_eq!(traces(&machine.id.to_string()), Vec::<String>::new());
 }
 
 /// Not a test: an emulator to be killed by the next one.
 #[tokio::test]
 async fn holds_a_machine_until_it_is_killed() {
     let Some(mark) = std::env::var_os("HOLD_A_MACHINE") else { return };
-    let bench = bench().await;
-    let mut machine = bench.blank().await;
+    let data = std::env::var_os("DATA").unwrap();
+    let host = open(std::path::Path::new(&data)).await;
+    let spec = spec(Base::Template("blank".into()));
+    let mut machine = Machine::new(spec.id, host.create(&spec).await.unwrap());
     machine.ok(&format!("setsid bash -c '(exec -a {} sleep 1000) & disown'", mark.display())).await;
     if std::env::var_os("FROZEN").is_some() {
-        bench.host.freeze(machine.id).await.unwrap();
+        host.freeze(machine.id).await.unwrap();
     }
     println!("HOLDING");
     std::future::pending::<()>().await;
@@ -305,7 +309,8 @@ async fn dies_with_its_emulator(frozen: bool) {
     let mark = Uuid::new_v4().to_string();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "holds_a_machine_until_it_is_killed", "--nocapture"]);
-    command.env("HOLD_A_MACHINE", &mark).stdout(Stdio::piped());
+    let data = tempfile::TempDir::new().unwrap();
+    command.env("HOLD_A_MACHINE", &mark).env("DATA", data.path()).stdout(Stdio::piped());
     if frozen {
         command.env("FROZEN", "1");
     }
@@ -322,6 +327,11 @@ async fn dies_with_its_emulator(frozen: bool) {
     emulator.kill().unwrap();
     emulator.wait().unwrap();
     eventually("it ends", || processes_with(&mark).is_empty()).await;
+    // The next emulator takes away what only it may.
+    let host = open(data.path()).await;
+    let found = host.list().await.unwrap();
+    assert!(found.len() == 1 && !found[0].alive, "{found:?}");
+    assert_eq!(traces(&found[0].id.to_string()), Vec::<String>::new());
 }
 
 #[tokio::test]

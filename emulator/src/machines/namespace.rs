@@ -6,23 +6,25 @@
 //! [`rootfs`] and [`layers`] prepare the files, [`launch`] starts the emulator's binary again, [`enter`] makes
 //! the namespaces and watches over them, [`inside`] becomes the agent.
 
-pub mod cgroup;
+mod cgroup;
 mod doctor;
 pub mod enter;
 mod files;
 mod freeze;
 mod inside;
-pub mod launch;
-pub mod layers;
+mod launch;
+mod layers;
+mod live;
 mod loopback;
-pub mod plan;
+mod plan;
 mod raw;
-pub mod rootfs;
-pub mod usermap;
+mod rootfs;
+mod usermap;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::RwLock;
@@ -32,33 +34,18 @@ use super::{
     AgentStream, Base, Enforced, Found, HostKind, MachineError, MachineHost, MachineSpec, Note,
     Pruned, Sealed, Shape, Started, TemplateReadiness,
 };
-use cgroup::{Group, Trees};
+use cgroup::Trees;
 use files::Copier;
-use launch::Running;
 use layers::{DEEPEST, Layout, MachineMeta, SnapshotMeta};
+use live::{Frozen, Slot};
 use plan::Plan;
+pub use plan::agent_command;
 use usermap::UserMap;
 
 /// Processes that one machine may have.
 pub const PROCESSES: u32 = 1024;
-/// Environment of every command, before the machine's own.
-const ENVIRONMENT: [(&str, &str); 12] = [
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    ("HOME", "/home/sandbox"),
-    ("USER", "root"),
-    ("LANG", "C.UTF-8"),
-    ("http_proxy", PROXY),
-    ("https_proxy", PROXY),
-    ("HTTP_PROXY", PROXY),
-    ("HTTPS_PROXY", PROXY),
-    ("no_proxy", "localhost,127.0.0.1,::1"),
-    ("NO_PROXY", "localhost,127.0.0.1,::1"),
-    // Debian's pip refuses to install beside the distribution's packages; in here nothing can be harmed.
-    ("PIP_BREAK_SYSTEM_PACKAGES", "1"),
-    ("PIP_ROOT_USER_ACTION", "ignore"),
-];
-/// The agent's egress proxy, the only way out of the machine's network.
-const PROXY: &str = "http://127.0.0.1:3128";
+/// How long a start waits for processes that are ending.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// How to make machines.
 #[derive(Debug, Clone)]
@@ -73,11 +60,6 @@ pub struct NamespaceConfig {
     pub processes: u32,
     /// A machine's first process and its arguments: [`agent_command`], or something else in a test.
     pub init: Vec<String>,
-}
-
-/// The agent as a machine's first process.
-pub fn agent_command() -> Vec<String> {
-    [plan::AGENT_PATH, "serve", "--egress-proxy"].map(str::to_owned).to_vec()
 }
 
 /// Machines of one data directory.
@@ -96,62 +78,9 @@ pub struct NamespaceHost {
     layers_in_use: RwLock<()>,
 }
 
-/// One machine: `gate` lets one operation at a time change it, `running` can be looked at any time.
-#[derive(Default)]
-struct Slot {
-    gate: tokio::sync::Mutex<()>,
-    running: Mutex<Option<Arc<Live>>>,
-}
-
-/// A machine's processes and whether they stand still.
-struct Live {
-    running: Running,
-    frozen: std::sync::atomic::AtomicBool,
-}
-
-impl Slot {
-    fn live(&self) -> Option<Arc<Live>> {
-        let live = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        live.filter(|live| live.running.is_alive())
-    }
-
-    fn put(&self, live: Option<Live>) -> Option<Arc<Live>> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *running, live.map(Arc::new))
-    }
-}
-
-impl Live {
-    fn is_frozen(&self) -> bool {
-        self.frozen.load(std::sync::atomic::Ordering::Acquire)
-    }
-
-    fn freeze(&self) -> Result<(), MachineError> {
-        let outcome = if self.running.group.can_freeze() {
-            self.running.group.freeze()
-        } else {
-            freeze::stop(self.running.pid)
-        };
-        outcome.map_err(|e| host(format!("freezing: {e}")))?;
-        self.frozen.store(true, std::sync::atomic::Ordering::Release);
-        Ok(())
-    }
-
-    fn thaw(&self) -> Result<(), MachineError> {
-        let outcome = if self.running.group.can_freeze() {
-            self.running.group.thaw()
-        } else {
-            freeze::resume(self.running.pid)
-        };
-        outcome.map_err(|e| host(format!("thawing: {e}")))?;
-        self.frozen.store(false, std::sync::atomic::Ordering::Release);
-        Ok(())
-    }
-}
-
 impl NamespaceHost {
-    /// Prepares the data directory and removes what an interrupted run left. It does not need namespaces to
-    /// work: [`Self::probe`] finds that out.
+    /// Prepares the data directory and removes what an interrupted run left, processes included: the caller
+    /// holds the lock on the data directory. It does not need namespaces to work: [`Self::probe`] finds that out.
     pub async fn open(config: NamespaceConfig) -> Result<Self, MachineError> {
         let (host, leftovers) = blocking(move || Self::prepare(config)).await?;
         for path in leftovers {
@@ -191,21 +120,28 @@ impl NamespaceHost {
         slots.entry(id).or_default().clone()
     }
 
-    fn machine(&self, id: Uuid) -> Result<MachineMeta, MachineError> {
-        let meta = self.layout.read_machine(id).map_err(|e| host(e.to_string()))?;
-        meta.ok_or(MachineError::NotFound(id))
+    /// Works on the data directory beside the async runtime.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Layout) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, MachineError> {
+        let layout = self.layout.clone();
+        blocking(move || work(&layout).map_err(|e| host(format!("data directory: {e}")))).await
     }
 
-    fn snapshot_meta(&self, id: Uuid) -> Result<SnapshotMeta, MachineError> {
-        let meta = self.layout.read_snapshot(id).map_err(|e| host(e.to_string()))?;
-        meta.ok_or(MachineError::NotFound(id))
+    async fn machine(&self, id: Uuid) -> Result<MachineMeta, MachineError> {
+        self.on_disk(move |l| l.read_machine(id)).await?.ok_or(MachineError::NotFound(id))
+    }
+
+    async fn snapshot_meta(&self, id: Uuid) -> Result<SnapshotMeta, MachineError> {
+        self.on_disk(move |l| l.read_snapshot(id)).await?.ok_or(MachineError::NotFound(id))
     }
 
     /// What the machine's files start from.
-    fn chain(&self, base: &Base) -> Result<Vec<u32>, MachineError> {
+    async fn chain(&self, base: &Base) -> Result<Vec<u32>, MachineError> {
         match base {
-            Base::Snapshot(id) => Ok(self.snapshot_meta(*id)?.chain),
-            Base::Template(id) => match doctor::readiness(id) {
+            Base::Snapshot(id) => Ok(self.snapshot_meta(*id).await?.chain),
+            Base::Template(id) => match self.template(id).await {
                 TemplateReadiness::Missing(reason) => {
                     Err(MachineError::TemplateMissing { template: id.clone(), reason })
                 }
@@ -236,14 +172,11 @@ impl NamespaceHost {
         enforced.processes = Some(self.config.processes);
         stream.set_nonblocking(true).map_err(|e| host(e.to_string()))?;
         let stream = tokio::net::UnixStream::from_std(stream).map_err(|e| host(e.to_string()))?;
-        slot.put(Some(Live { running, frozen: false.into() }));
+        slot.put(running);
         Ok(Started { stream: Box::new(stream), enforced })
     }
 
     fn plan(&self, id: Uuid, meta: &MachineMeta, init: Vec<String>) -> Plan {
-        let mut env: BTreeMap<String, String> =
-            ENVIRONMENT.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        env.extend(meta.env.clone());
         Plan {
             layers: self.layout.layers(),
             mount_point: Layout::mount_point(id),
@@ -252,7 +185,7 @@ impl NamespaceHost {
             skeleton: self.skeleton.clone(),
             agent: self.agent.clone(),
             init,
-            env,
+            env: plan::environment(&meta.env),
             hostname: meta.hostname.clone(),
             ids: self.ids,
             cgroup: plan::Membership::default(),
@@ -261,22 +194,16 @@ impl NamespaceHost {
         }
     }
 
-    async fn end(slot: &Slot) -> Result<(), MachineError> {
-        match slot.put(None) {
-            Some(live) => blocking(move || live.running.end().map_err(host)).await,
-            None => Ok(()),
-        }
-    }
-
     async fn create_with(
         &self,
         spec: &MachineSpec,
         init: Vec<String>,
     ) -> Result<Started, MachineError> {
-        let slot = self.slot(spec.id);
+        let id = spec.id;
+        let slot = self.slot(id);
         let _gate = slot.gate.lock().await;
         let _layers = self.layers_in_use.read().await;
-        if self.layout.read_machine(spec.id).map_err(|e| host(e.to_string()))?.is_some() {
+        if self.on_disk(move |l| l.read_machine(id)).await?.is_some() {
             return Err(host(format!("machine {} exists", spec.id)));
         }
         let meta = MachineMeta {
@@ -284,13 +211,11 @@ impl NamespaceHost {
             hostname: spec.hostname.clone(),
             env: spec.env.clone(),
             shape: spec.shape,
-            chain: self.chain(&spec.base)?,
+            chain: self.chain(&spec.base).await?,
             top: 0,
         };
-        let (layout, id, record) = (self.layout.clone(), spec.id, meta.clone());
-        let made =
-            blocking(move || layout.add_machine(id, &record).map_err(|e| host(e.to_string())))
-                .await;
+        let record = meta.clone();
+        let made = self.on_disk(move |l| l.add_machine(id, &record)).await;
         let started = match made {
             Ok(()) => self.launch(spec.id, &slot, &meta, init).await,
             Err(error) => Err(error),
@@ -303,7 +228,7 @@ impl NamespaceHost {
 
     /// Removes a machine's files, once it has no processes.
     async fn erase(&self, id: Uuid) -> Result<(), MachineError> {
-        if let Some(path) = self.layout.discard_machine(id).map_err(|e| host(e.to_string()))? {
+        if let Some(path) = self.on_disk(move |l| l.discard_machine(id)).await? {
             self.copier.delete(&path).await?;
         }
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -317,10 +242,16 @@ impl NamespaceHost {
                 "snapshots upon snapshots, {DEEPEST} deep: overlayfs takes no more"
             )));
         }
-        let (number, layer) =
-            self.layout.new_layer().map_err(|e| host(format!("new layer: {e}")))?;
-        self.copier.copy(&self.layout.upper(id, meta.top), &layer).await?;
-        let size_bytes = self.copier.size(&layer).await?;
+        let (number, layer) = self.on_disk(Layout::new_layer).await?;
+        let copied = self.copier.copy(&self.layout.upper(id, meta.top), &layer).await;
+        let measured = match copied {
+            Ok(()) => self.copier.size(&layer).await,
+            Err(error) => Err(error),
+        };
+        if measured.is_err() {
+            self.copier.delete(&layer).await?;
+        }
+        let size_bytes = measured?;
         let chain = [number].into_iter().chain(meta.chain.iter().copied()).collect();
         Ok(SnapshotMeta { chain, size_bytes })
     }
@@ -328,9 +259,7 @@ impl NamespaceHost {
     async fn delete_unused_layers(&self) -> Result<Vec<PathBuf>, MachineError> {
         let discarded = {
             let _nobody = self.layers_in_use.write().await;
-            let layout = self.layout.clone();
-            blocking(move || layout.discard_unused_layers().map_err(|e| host(e.to_string())))
-                .await?
+            self.on_disk(Layout::discard_unused_layers).await?
         };
         for path in &discarded {
             self.copier.delete(path).await?;
@@ -355,17 +284,6 @@ impl NamespaceHost {
     }
 }
 
-impl Plan {
-    /// The plan with the groups that were made for it.
-    fn within(mut self, group: &Group, processes: u32) -> Self {
-        self.cgroup = group.membership.clone();
-        if group.enforced.processes.is_none() {
-            self.process_limit = Some(u64::from(processes));
-        }
-        self
-    }
-}
-
 #[async_trait]
 impl MachineHost for NamespaceHost {
     fn kind(&self) -> HostKind {
@@ -373,11 +291,15 @@ impl MachineHost for NamespaceHost {
     }
 
     async fn notes(&self) -> Vec<Note> {
-        doctor::notes(self.ids, &self.trees, self.probe().await)
+        let probe = self.probe().await;
+        let (ids, trees) = (self.ids, self.trees.clone());
+        blocking(move || Ok(doctor::notes(ids, &trees, probe))).await.unwrap_or_default()
     }
 
     async fn template(&self, template: &str) -> TemplateReadiness {
-        doctor::readiness(template)
+        let name = template.to_owned();
+        let looked = blocking(move || Ok(doctor::readiness(&name))).await;
+        looked.unwrap_or_else(|error| TemplateReadiness::Missing(error.to_string()))
     }
 
     async fn create(&self, spec: &MachineSpec) -> Result<Started, MachineError> {
@@ -387,17 +309,21 @@ impl MachineHost for NamespaceHost {
     async fn start(&self, id: Uuid) -> Result<Started, MachineError> {
         let slot = self.slot(id);
         let _gate = slot.gate.lock().await;
-        let meta = self.machine(id)?;
-        if slot.live().is_some() {
-            return Err(host(format!("machine {id} is running")));
+        let meta = self.machine(id).await?;
+        // An agent that has lost its emulator gives processes a moment to end.
+        let deadline = Instant::now() + ENDING;
+        while slot.live().is_some() {
+            if Instant::now() > deadline {
+                return Err(host(format!("machine {id} is running")));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // What is left of one that ended by itself: its control groups.
-        Self::end(&slot).await?;
+        slot.end().await?;
         self.launch(id, &slot, &meta, self.config.init.clone()).await
     }
 
     async fn attach(&self, id: Uuid) -> Result<AgentStream, MachineError> {
-        self.machine(id)?;
+        self.machine(id).await?;
         Err(MachineError::AgentUnreachable(
             "a namespace machine ends with its emulator: start it".to_owned(),
         ))
@@ -406,7 +332,7 @@ impl MachineHost for NamespaceHost {
     async fn freeze(&self, id: Uuid) -> Result<(), MachineError> {
         let slot = self.slot(id);
         let _gate = slot.gate.lock().await;
-        self.machine(id)?;
+        self.machine(id).await?;
         let live = slot.live().ok_or_else(|| not_running(id))?;
         blocking(move || live.freeze()).await
     }
@@ -414,7 +340,7 @@ impl MachineHost for NamespaceHost {
     async fn thaw(&self, id: Uuid) -> Result<(), MachineError> {
         let slot = self.slot(id);
         let _gate = slot.gate.lock().await;
-        self.machine(id)?;
+        self.machine(id).await?;
         let live = slot.live().ok_or_else(|| not_running(id))?;
         blocking(move || live.thaw()).await
     }
@@ -422,16 +348,16 @@ impl MachineHost for NamespaceHost {
     async fn stop(&self, id: Uuid) -> Result<(), MachineError> {
         let slot = self.slot(id);
         let _gate = slot.gate.lock().await;
-        self.machine(id)?;
-        Self::end(&slot).await
+        self.machine(id).await?;
+        slot.end().await
     }
 
     async fn remove(&self, id: Uuid) -> Result<(), MachineError> {
         let slot = self.slot(id);
         let gate = slot.gate.lock().await;
-        Self::end(&slot).await?;
-        let had_layers =
-            self.layout.read_machine(id).ok().flatten().is_some_and(|m| !m.chain.is_empty());
+        slot.end().await?;
+        let meta = self.on_disk(move |l| l.read_machine(id)).await;
+        let had_layers = meta.is_ok_and(|meta| meta.is_some_and(|meta| !meta.chain.is_empty()));
         self.erase(id).await?;
         drop(gate);
         if had_layers {
@@ -444,26 +370,23 @@ impl MachineHost for NamespaceHost {
         let slot = self.slot(id);
         let _gate = slot.gate.lock().await;
         let _layers = self.layers_in_use.read().await;
-        let meta = self.machine(id)?;
-        if self.layout.read_snapshot(snapshot).map_err(|e| host(e.to_string()))?.is_some() {
+        let meta = self.machine(id).await?;
+        if self.on_disk(move |l| l.read_snapshot(snapshot)).await?.is_some() {
             return Err(host(format!("snapshot {snapshot} exists")));
         }
-        let thaw = match slot.live() {
-            Some(live) if !live.is_frozen() => {
-                let frozen = live.clone();
-                blocking(move || frozen.freeze()).await?;
-                Some(Thaw(live))
-            }
+        let frozen = match slot.live() {
+            Some(live) if !live.is_frozen() => Some(Frozen::new(live).await?),
             _ => None,
         };
         let sealed = self.seal(id, &meta).await;
-        drop(thaw);
+        if let Some(frozen) = frozen {
+            frozen.thaw().await?;
+        }
         let sealed = sealed?;
-        let (layout, record) = (self.layout.clone(), sealed.clone());
-        blocking(move || {
-            files::settle(&layout.layers())
-                .map_err(|e| host(format!("writing the layer out: {e}")))?;
-            layout.write_snapshot(snapshot, &record).map_err(|e| host(e.to_string()))
+        let record = sealed.clone();
+        self.on_disk(move |layout| {
+            files::settle(&layout.layers())?;
+            layout.write_snapshot(snapshot, &record)
         })
         .await?;
         Ok(Sealed { size_bytes: sealed.size_bytes })
@@ -472,23 +395,22 @@ impl MachineHost for NamespaceHost {
     async fn restore(&self, id: Uuid, snapshot: Uuid) -> Result<Started, MachineError> {
         let slot = self.slot(id);
         let _gate = slot.gate.lock().await;
-        let before = self.machine(id)?;
+        let before = self.machine(id).await?;
         {
             let _layers = self.layers_in_use.read().await;
-            let chain = self.snapshot_meta(snapshot)?.chain;
-            Self::end(&slot).await?;
+            let chain = self.snapshot_meta(snapshot).await?.chain;
+            slot.end().await?;
             let after = MachineMeta { chain, top: before.top + 1, ..before.clone() };
-            let layout = self.layout.clone();
-            blocking(move || {
+            self.on_disk(move |layout| {
                 // The meta file is the moment of the change: before it the old top counts, after it the new one.
-                layout.add_top(id, after.top).map_err(|e| host(e.to_string()))?;
-                layout.write_machine(id, &after).map_err(|e| host(e.to_string()))
+                layout.add_top(id, after.top)?;
+                layout.write_machine(id, &after)
             })
             .await?;
         }
-        let meta = self.machine(id)?;
+        let meta = self.machine(id).await?;
         let started = self.launch(id, &slot, &meta, self.config.init.clone()).await;
-        let old = self.layout.discard_top(id, before.top).map_err(|e| host(e.to_string()))?;
+        let old = self.on_disk(move |l| l.discard_top(id, before.top)).await?;
         if let Some(old) = old {
             self.copier.delete_later(old);
         }
@@ -496,17 +418,14 @@ impl MachineHost for NamespaceHost {
     }
 
     async fn remove_snapshot(&self, snapshot: Uuid) -> Result<(), MachineError> {
-        if let Some(path) =
-            self.layout.discard_snapshot(snapshot).map_err(|e| host(e.to_string()))?
-        {
+        if let Some(path) = self.on_disk(move |l| l.discard_snapshot(snapshot)).await? {
             self.copier.delete(&path).await?;
         }
         self.delete_unused_layers().await.map(drop)
     }
 
     async fn list(&self) -> Result<Vec<Found>, MachineError> {
-        let layout = self.layout.clone();
-        let machines = blocking(move || layout.machines().map_err(|e| host(e.to_string()))).await?;
+        let machines = self.on_disk(Layout::machines).await?;
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let found = machines.into_iter().map(|(id, meta)| {
             let live = slots.get(&id).and_then(|slot| slot.live());
@@ -521,9 +440,7 @@ impl MachineHost for NamespaceHost {
     }
 
     async fn list_snapshots(&self) -> Result<Vec<Uuid>, MachineError> {
-        let layout = self.layout.clone();
-        let snapshots =
-            blocking(move || layout.snapshots().map_err(|e| host(e.to_string()))).await?;
+        let snapshots = self.on_disk(Layout::snapshots).await?;
         Ok(snapshots.into_iter().map(|(id, _)| id).collect())
     }
 
@@ -534,24 +451,13 @@ impl MachineHost for NamespaceHost {
     }
 }
 
-/// Thaws what was frozen for a moment, also when the caller goes away in between.
-struct Thaw(Arc<Live>);
-
-impl Drop for Thaw {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.thaw() {
-            tracing::error!(%error, "a machine stays frozen");
-        }
-    }
-}
-
 /// A name for the control groups of this data directory.
 fn owner(layout: &Layout) -> std::io::Result<String> {
     use sha2::{Digest, Sha256};
     let path = std::fs::canonicalize(layout.layers())?;
     let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    let short: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("miosa-{short}"))
+    let short = hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    Ok(format!("miosa-{short:016x}"))
 }
 
 fn host(text: String) -> MachineError {

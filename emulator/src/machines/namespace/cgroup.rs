@@ -98,7 +98,7 @@ impl Trees {
             let dir = base.join(name);
             let missing = group.freezer.is_none() || group.enforced.memory_mb.is_none();
             if missing {
-                limits.enable_v2(base);
+                Limits::enable_v2(base);
                 if fs::create_dir(&dir).is_ok() {
                     limits.set_v2(&dir, &mut group);
                     group.take(dir, own);
@@ -111,13 +111,12 @@ impl Trees {
     /// Ends and removes groups of machines whose emulator died so suddenly that nobody cleaned up.
     pub fn sweep(&self, prefix: &str) {
         let bases = self.v1.iter().map(|(_, dir)| dir).chain(self.v2.iter().map(|(base, _)| base));
-        for base in bases {
-            let entries = fs::read_dir(base).into_iter().flatten().flatten();
-            for entry in entries.filter(|e| e.file_name().to_string_lossy().starts_with(prefix)) {
-                let dir = entry.path();
-                kill_all(&dir);
-                let _ = remove(&dir);
-            }
+        let entries = bases.filter_map(|base| fs::read_dir(base).ok()).flatten().flatten();
+        let ours = entries.filter(|e| e.file_name().to_string_lossy().starts_with(prefix));
+        let dirs: Vec<PathBuf> = ours.map(|e| e.path()).collect();
+        kill_all(&dirs);
+        for dir in dirs {
+            let _ = remove(&dir);
         }
     }
 }
@@ -228,7 +227,7 @@ impl Limits {
         }
     }
 
-    fn enable_v2(&self, base: &Path) {
+    fn enable_v2(base: &Path) {
         let file = base.join("cgroup.subtree_control");
         let on = fs::read_to_string(&file).unwrap_or_default();
         for name in ["cpu", "memory", "pids"] {
@@ -310,33 +309,43 @@ fn total_mb(meminfo: &str) -> Option<u32> {
     u32::try_from(kib / 1024).ok()
 }
 
-/// Kills what is in a group, frozen or not. Blocks up to a second.
-fn kill_all(dir: &Path) {
+/// Kills what is in the groups, frozen or not: what one group holds another may freeze. Blocks up to a second.
+fn kill_all(dirs: &[PathBuf]) {
     let deadline = Instant::now() + Duration::from_secs(1);
     loop {
-        let processes = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        let ids: Vec<i32> = processes.lines().filter_map(|line| line.trim().parse().ok()).collect();
-        for id in &ids {
-            let _ =
-                nix::sys::signal::kill(nix::unistd::Pid::from_raw(*id), nix::sys::signal::SIGKILL);
+        let mut any = false;
+        for dir in dirs {
+            let processes = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            for id in processes.lines().filter_map(|line| line.trim().parse().ok()) {
+                any = true;
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(id),
+                    nix::sys::signal::SIGKILL,
+                );
+            }
         }
-        let _ = fs::write(dir.join("freezer.state"), "THAWED");
-        let _ = fs::write(dir.join("cgroup.freeze"), "0");
-        if ids.is_empty() || Instant::now() > deadline {
+        for dir in dirs {
+            // Only one of the two is there, and a control group takes no new files.
+            let _ = fs::write(dir.join("freezer.state"), "THAWED");
+            let _ = fs::write(dir.join("cgroup.freeze"), "0");
+        }
+        if !any || Instant::now() > deadline {
             return;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// A group can be busy for a moment after its last process has ended.
-fn remove(dir: &Path) -> io::Result<()> {
+/// Removes a group. It can be busy for a moment after its last process has ended; blocks up to a second.
+pub fn remove(dir: &Path) -> io::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(1);
     loop {
         match fs::remove_dir(dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) if Instant::now() > deadline => return Err(e),
-            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(e) => return Err(e),
             Ok(()) => return Ok(()),
         }
     }
@@ -381,5 +390,47 @@ mod tests {
     fn reads_the_total_memory() {
         assert_eq!(total_mb("MemTotal:        2048000 kB\nMemFree: 1 kB\n"), Some(2000));
         assert_eq!(total_mb(""), None);
+    }
+
+    #[test]
+    fn both_versions_freeze_and_thaw_a_busy_process() {
+        let name = format!("miosa-test-{}", std::process::id());
+        let here = Trees::discover(&format!("{name}-probe"));
+        let shape = Shape { vcpus: 1, memory_mb: 64, disk_mb: 1 };
+        let only_v1 = Trees { v2: None, ..here.clone() };
+        let only_v2 = Trees { v1: Vec::new(), ..here };
+        for (version, trees) in
+            [("v1", only_v1), ("v2", only_v2)].into_iter().filter(|(_, t)| t.any())
+        {
+            let group = trees.make(&format!("{name}-{version}"), shape, 50);
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let line = format!("while :; do echo >> {}; done", file.path().display());
+            let mut busy = std::process::Command::new("sh").args(["-c", &line]).spawn().unwrap();
+            for procs in &group.membership.join {
+                fs::write(procs, busy.id().to_string()).unwrap();
+            }
+            let size = || file.path().metadata().unwrap().len();
+            let grows_from = |from| {
+                let deadline = Instant::now() + Duration::from_secs(10);
+                while size() == from && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                size() > from
+            };
+            assert!(grows_from(0), "{version}");
+            if group.can_freeze() {
+                group.freeze().unwrap();
+                let before = size();
+                std::thread::sleep(Duration::from_millis(100));
+                assert_eq!(size(), before, "{version}");
+                group.thaw().unwrap();
+                assert!(grows_from(before), "{version}");
+                group.freeze().unwrap();
+            }
+            // The sweep of a later run ends it, frozen or not, and takes the groups away.
+            trees.sweep(&format!("{name}-{version}"));
+            assert!(!busy.wait().unwrap().success(), "{version}");
+            assert!(group.membership.dirs.iter().all(|dir| !dir.exists()), "{version}");
+        }
     }
 }

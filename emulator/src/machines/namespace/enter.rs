@@ -21,7 +21,7 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::plan::{AS_ROOT, INIT, Membership, Plan, SUBCOMMAND, SUPERVISE};
 use super::usermap::UserMap;
-use super::{inside, raw};
+use super::{cgroup, inside, raw};
 
 /// Becomes a stage of a machine and never returns, if this process was started as one.
 pub fn maybe_enter() {
@@ -66,7 +66,8 @@ fn supervise() -> Result<(), String> {
         groups.leave();
     }
     for dir in &plan.cgroup.dirs {
-        let _ = std::fs::remove_dir(dir);
+        // Refused where the host's rights are needed; then the emulator does it, now or at its next start.
+        let _ = cgroup::remove(dir);
     }
     ended?
 }

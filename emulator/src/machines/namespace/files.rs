@@ -121,8 +121,8 @@ pub fn settle(path: &Path) -> io::Result<()> {
 /// Puts the agent where machines can execute it and not change it; the two directories to mount together,
 /// relative to [`Layout::layers`]. No machine may be running: agents of earlier versions go.
 pub fn place_agent(layout: &Layout, elf: &[u8]) -> io::Result<[String; 2]> {
-    let hash: String =
-        Sha256::digest(elf).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hash = Sha256::digest(elf);
+    let hash = format!("{:016x}", hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)));
     let base = layout.path("agent");
     for entry in fs::read_dir(&base)? {
         let entry = entry?;

@@ -55,10 +55,8 @@ pub fn launch(program: &Path, plan: &Plan, group: Group) -> Result<(Running, Uni
     let mut running = Running { pid: 0, group, supervisor: Mutex::new(supervisor), control };
     match accompany(&mut running, plan, errors) {
         Ok(()) => Ok((running, agent)),
-        Err(message) => {
-            let _ = running.end();
-            Err(message)
-        }
+        // Dropping it ends what has begun.
+        Err(message) => Err(message),
     }
 }
 
@@ -149,5 +147,14 @@ impl Running {
         }
         self.group.remove();
         Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Also what the supervisor may not do: remove the groups.
+        if let Err(error) = self.end() {
+            tracing::error!(error, "a machine did not end");
+        }
     }
 }

@@ -81,10 +81,10 @@ impl Layout {
         // Owned by the machines' root, entered by nobody else: it is who mounts the layers.
         this.give(&this.data)?;
         for name in ["machines", "layers", "skeleton", "agent"] {
-            this.directory(&this.data.join(name), 0o755)?;
+            Self::directory(&this.data.join(name), 0o755)?;
         }
         for name in ["snapshots", "trash"] {
-            this.directory(&this.data.join(name), 0o700)?;
+            Self::directory(&this.data.join(name), 0o700)?;
         }
         Ok(this)
     }
@@ -125,8 +125,8 @@ impl Layout {
     /// Makes the directories of a machine and then says that it exists.
     pub fn add_machine(&self, id: Uuid, meta: &MachineMeta) -> io::Result<()> {
         let dir = self.machine(id);
-        self.directory(&dir, 0o755)?;
-        self.directory(&dir.join("merged"), 0o755)?;
+        Self::directory(&dir, 0o755)?;
+        Self::directory(&dir.join("merged"), 0o755)?;
         self.give(&dir.join("merged"))?;
         self.add_top(id, meta.top)?;
         self.write_machine(id, meta)
@@ -135,12 +135,12 @@ impl Layout {
     /// Makes an empty top.
     pub fn add_top(&self, id: Uuid, top: u32) -> io::Result<()> {
         let top = self.machine(id).join(format!("top-{top}"));
-        self.directory(&top, 0o755)?;
+        Self::directory(&top, 0o755)?;
         for kind in ["upper", "work"] {
-            self.directory(&top.join(kind), 0o755)?;
+            Self::directory(&top.join(kind), 0o755)?;
             for part in PARTS {
                 let dir = top.join(kind).join(part);
-                self.directory(&dir, 0o755)?;
+                Self::directory(&dir, 0o755)?;
                 self.give(&dir)?;
             }
         }
@@ -159,7 +159,7 @@ impl Layout {
 
     /// Says that a snapshot exists.
     pub fn write_snapshot(&self, id: Uuid, meta: &SnapshotMeta) -> io::Result<()> {
-        self.directory(&self.snapshot(id), 0o700)?;
+        Self::directory(&self.snapshot(id), 0o700)?;
         write(&self.snapshot(id).join(META), meta)
     }
 
@@ -265,7 +265,7 @@ impl Layout {
         }
     }
 
-    fn directory(&self, path: &Path, mode: u32) -> io::Result<()> {
+    fn directory(path: &Path, mode: u32) -> io::Result<()> {
         match DirBuilder::new().mode(mode).create(path) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
             // A careful umask of the caller would keep the machines' root out.

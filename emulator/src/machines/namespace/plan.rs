@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Group;
 use super::usermap::UserMap;
 
 /// The hidden subcommand under which the emulator's binary runs the stages.
@@ -21,6 +22,25 @@ pub const AS_ROOT: &str = "as-root";
 
 /// Where the agent's program lies inside.
 pub const AGENT_PATH: &str = "/run/miosa/agent";
+
+/// Environment of every command, before the machine's own.
+const ENVIRONMENT: [(&str, &str); 12] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/home/sandbox"),
+    ("USER", "root"),
+    ("LANG", "C.UTF-8"),
+    ("http_proxy", PROXY),
+    ("https_proxy", PROXY),
+    ("HTTP_PROXY", PROXY),
+    ("HTTPS_PROXY", PROXY),
+    ("no_proxy", "localhost,127.0.0.1,::1"),
+    ("NO_PROXY", "localhost,127.0.0.1,::1"),
+    // Debian's pip refuses to install beside the distribution's packages; in here nothing can be harmed.
+    ("PIP_BREAK_SYSTEM_PACKAGES", "1"),
+    ("PIP_ROOT_USER_ACTION", "ignore"),
+];
+/// The agent's egress proxy, the only way out of the machine's network.
+const PROXY: &str = "http://127.0.0.1:3128";
 
 /// One start of one machine. Paths without a leading slash are relative to `<data>/layers`, the working
 /// directory of both stages: overlayfs takes its layers in one page of options, so they must be short.
@@ -66,4 +86,28 @@ pub struct Membership {
     pub thaw: Option<(PathBuf, String)>,
     /// The machine's groups, to be removed after its end.
     pub dirs: Vec<PathBuf>,
+}
+
+/// The agent as a machine's first process.
+pub fn agent_command() -> Vec<String> {
+    [AGENT_PATH, "serve", "--egress-proxy"].map(str::to_owned).to_vec()
+}
+
+/// The environment of a machine's commands: ours, then the machine's own.
+pub fn environment(own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut env: BTreeMap<String, String> =
+        ENVIRONMENT.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    env.extend(own.clone());
+    env
+}
+
+impl Plan {
+    /// The plan with the groups that were made for it.
+    pub fn within(mut self, group: &Group, processes: u32) -> Self {
+        self.cgroup = group.membership.clone();
+        if group.enforced.processes.is_none() {
+            self.process_limit = Some(u64::from(processes));
+        }
+        self
+    }
 }

@@ -39,7 +39,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 
 /// Marks every descriptor but the three standard streams to be closed by the next exec.
 pub fn close_others_on_exec() -> io::Result<()> {
-    let flag = libc::CLOSE_RANGE_CLOEXEC as libc::c_long;
+    let flag = libc::c_long::from(libc::CLOSE_RANGE_CLOEXEC);
     let (first, last): (libc::c_long, libc::c_long) = (3, libc::c_long::from(i32::MAX));
     // SAFETY: takes three integers; marking closes nothing now.
     checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, flag) }).map(drop)

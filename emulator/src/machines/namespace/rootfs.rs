@@ -3,9 +3,9 @@
 //! Programs and libraries are the host's, seen read-only. `/etc` is not: only what programs need to find
 //! libraries, certificates and names is copied, and only if every user of the host may read it anyway.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use super::layers::Layout;
@@ -44,8 +44,12 @@ const COPIED: [&str; 27] = [
     "timezone",
     "pki",
 ];
-/// Directories of `/usr` are copied, empty, down to here: an ordinary user cannot make files in the host's.
-const DEPTH: usize = 4;
+/// Directories of `/usr` are copied, empty, down to here: their files belong to nobody inside, and a directory
+/// that belongs to nobody takes no new file.
+const DEPTH: usize = 3;
+/// Where package managers of languages install, deeper.
+const DEEP: [&str; 3] = ["/usr/local", "/usr/lib/python3", "/usr/lib/node_modules"];
+const DEEP_DEPTH: usize = 12;
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash
 daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
@@ -174,24 +178,32 @@ impl Maker {
         {
             self.link("python3", &usr.join("bin/python"))?;
         }
-        self.mirror(Path::new("/usr"), usr, DEPTH)
+        self.mirror(Path::new("/usr"), usr, 1)
     }
 
     /// Copies directories without what is in them, so that they belong to root inside.
-    fn mirror(&self, from: &Path, to: &Path, depth: usize) -> io::Result<()> {
+    fn mirror(&self, from: &Path, to: &Path, level: usize) -> io::Result<()> {
+        let deepest = if DEEP
+            .iter()
+            .any(|deep| from.as_os_str().as_encoded_bytes().starts_with(deep.as_bytes()))
+        {
+            DEEP_DEPTH
+        } else {
+            DEPTH
+        };
         let Ok(entries) = fs::read_dir(from) else { return Ok(()) };
+        if level > deepest {
+            return Ok(());
+        }
         for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
             let (from, to) = (entry.path(), to.join(entry.file_name()));
             let Ok(mode) = entry.metadata().map(|m| m.permissions().mode() & 0o7777) else {
                 continue;
             };
             // What others may not enter on the host stays as it is.
-            if mode & 0o005 != 0o005 {
-                continue;
-            }
-            self.directory(&to, mode)?;
-            if depth > 1 {
-                self.mirror(&from, &to, depth - 1)?;
+            if mode & 0o005 == 0o005 {
+                self.directory(&to, mode)?;
+                self.mirror(&from, &to, level + 1)?;
             }
         }
         Ok(())
@@ -216,11 +228,14 @@ impl Maker {
     }
 
     fn directory(&self, path: &Path, mode: u32) -> io::Result<()> {
-        match fs::create_dir(path) {
+        match DirBuilder::new().mode(mode).create(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
             other => other?,
         }
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        // What the umask has taken.
+        if fs::symlink_metadata(path)?.mode() & 0o7777 != mode {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        }
         self.give(path)
     }
 
