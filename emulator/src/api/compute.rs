@@ -12,6 +12,7 @@ use crate::http::Route;
 
 /// Every route of the chapter.
 pub fn routes() -> Vec<Route> {
+<<<<<<< HEAD
     [
         sandboxes::routes(),
 <<<<<<< HEAD
@@ -31,4 +32,7 @@ pub fn routes() -> Vec<Route> {
     .into_iter()
     .flatten()
     .collect()
+=======
+    [previews::routes(), sandboxes::routes(), templates::routes()].into_iter().flatten().collect()
+>>>>>>> proxy
 }
