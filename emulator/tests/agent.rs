@@ -32,7 +32,9 @@ impl Room {
 
 fn program(dir: &Path, mode: &str, args: &[&str]) -> Process {
     let mut process = Process::new(env!("MIOSA_AGENT_ELF"));
-    process.arg(mode).args(args).env("MIOSA_AGENT_SECRET", SECRET).kill_on_drop(true);
+    process.arg(mode).args(args).env("MIOSA_AGENT_SECRET", SECRET);
+    // The end of its stream makes any other end in order, with what it started.
+    process.kill_on_drop(args.contains(&"--linger"));
     if mode == "serve" {
         process.arg("--group-only").arg("--workspace").arg(dir);
     }
@@ -548,6 +550,8 @@ async fn a_newer_stream_closes_the_older_and_its_commands_but_not_the_machine() 
     let agent = Agent::connect(stream).await.unwrap();
     assert_eq!(said(&agent, "echo newest").await, "newest\n");
     assert!(alive(&daemon));
+    agent.shutdown(Duration::from_secs(5)).await.unwrap();
+    until("the machine has ended", async || !alive(&daemon)).await;
 }
 
 #[tokio::test]

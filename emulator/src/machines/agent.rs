@@ -35,8 +35,8 @@ pub use elf::{ELF, fingerprint};
 pub use running::{Finished, Input, Output, Running};
 pub use tunnel::{Egress, Tunnel};
 
-/// How long the first words with an agent may take.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long the first words with an agent may take: on a computer under load a program starts late.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// How long a short question may take.
 const CONTROL_TIME: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ impl Drop for Connection {
 }
 
 impl Agent {
-    /// Speaks first on a fresh stream: agrees on HTTP/2 and asks for the agent's health, within 5 s.
+    /// Speaks first on a fresh stream: agrees on HTTP/2 and asks for the agent's health, within 10 s.
     pub async fn connect(stream: AgentStream) -> Result<Self, MachineError> {
         let cut = CancellationToken::new();
         // Should this take too long, or its caller go away.

@@ -94,6 +94,12 @@ impl HostMachines {
 
     async fn run(&self, id: Uuid, record: &Record) -> Result<Started, MachineError> {
         let workspace = self.machine(id).join("workspace");
+        // A restore that was cut short between its last two steps: the copy is whole.
+        let fresh = self.machine(id).join("workspace.new");
+        if !workspace.exists() && fresh.exists() {
+            let renamed = tokio::fs::rename(&fresh, &workspace).await;
+            renamed.map_err(failed("cannot put the copy in place"))?;
+        }
         let (process, stream) = AgentProcess::spawn(&self.program, &workspace, &record.env)?;
         if let Some(old) = self.running.lock().await.insert(id, process) {
             old.end().await;

@@ -18,12 +18,12 @@ pub(super) struct Cut {
     stream: AgentStream,
     token: CancellationToken,
     // What wakes a reader; every connection has one that waits.
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Cut {
     pub(super) fn new(stream: AgentStream, token: CancellationToken) -> Self {
-        Self { stream, cut: Box::pin(token.clone().cancelled_owned()), token }
+        Self { stream, cancelled: Box::pin(token.clone().cancelled_owned()), token }
     }
 
     fn whole(&self) -> io::Result<()> {
@@ -41,7 +41,7 @@ impl AsyncRead for Cut {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.cut.as_mut().poll(cx).is_ready() {
+        if self.cancelled.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)
