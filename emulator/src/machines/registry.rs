@@ -391,7 +391,6 @@ async fn bounded<T>(
 ) -> Result<T, MachineError> {
     tokio::time::timeout(after, work).await.unwrap_or(Err(MachineError::TimedOut { what, after }))
 }
-<<<<<<< HEAD
 
 #[cfg(test)]
 mod tests {
@@ -534,5 +533,3 @@ mod tests {
         assert!(matches!(machines.remove(id).await, Err(MachineError::Host(_))));
     }
 }
-=======
->>>>>>> files

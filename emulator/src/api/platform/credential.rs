@@ -47,9 +47,9 @@ pub(super) async fn find(app: &App, text: &str) -> ApiResult<Credential> {
 /// run it as it stands.
 fn is_key(text: &str) -> bool {
     text.len() <= 256
-        && text.strip_prefix("msk_").is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic())
-        })
+        && text
+            .strip_prefix("msk_")
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()))
 }
 
 fn revoked() -> ApiError {
@@ -146,8 +146,13 @@ mod tests {
 
     #[test]
     fn a_key_begins_with_msk_and_goes_on() {
-        for good in ["msk_x", "msk_live_abc", "msk_test_A-b_9", "msk_live_...", &format!("msk_{}", "a".repeat(252))]
-        {
+        for good in [
+            "msk_x",
+            "msk_live_abc",
+            "msk_test_A-b_9",
+            "msk_live_...",
+            &format!("msk_{}", "a".repeat(252)),
+        ] {
             assert!(is_key(good), "{good}");
         }
         let long = format!("msk_{}", "a".repeat(253));

@@ -262,14 +262,11 @@ pub async fn broke(app: &App, org: Uuid, id: Uuid, reason: &'static str) -> ApiR
 /// stops; the next start removes what is left.
 pub async fn reap(app: &App, id: Uuid) {
     app.activity.forget(id);
-<<<<<<< HEAD
+    app.previews.close(id);
     // Without machines there is nothing to remove, or nobody who could.
     if app.machines.host().is_none() {
         return;
     }
-=======
-    app.previews.close(id);
->>>>>>> proxy
     if let Err(error) = app.machines.remove(id).await {
         tracing::warn!(sandbox = %id, "its machine could not be removed yet: {error}");
         let app = app.clone();

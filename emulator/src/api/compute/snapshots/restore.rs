@@ -71,35 +71,6 @@ async fn begin(
     Ok(before)
 }
 
-<<<<<<< HEAD
-/// Stands where it stood if its machine is still well, else in `error`: its files are then in between.
-async fn give_up(app: &App, before: Sandbox, operation: Uuid, error: MachineError) -> ApiError {
-    let untouched = matches!(error, MachineError::Unavailable(_))
-        || (before.alive && app.machines.agent(before.id).is_ok());
-    let error = ApiError::from(error);
-    let (message, now) = (error.message.clone(), app.clock.now(before.org));
-    let written: ApiResult<()> = app
-        .store
-        .write(move |tx| {
-            tx.modify::<Sandbox>(before.org, before.id, |sandbox| {
-                if sandbox.operation != operation {
-                    return;
-                }
-                sandbox.updated_at = now;
-                if untouched {
-                    sandbox.state = before.state;
-                } else {
-                    sandbox.state = SandboxState::Error;
-                    sandbox.alive = false;
-                    sandbox.last_error = Some(message);
-                }
-            })?;
-            Ok(())
-        })
-        .await;
-    app.due.notify_one();
-    written.err().unwrap_or(error)
-=======
 async fn commit(
     app: &App,
     before: Sandbox,
@@ -150,5 +121,4 @@ async fn give_up(
         event::emit(tx, &app_, sandbox, Happening::Error)
     })
     .await
->>>>>>> files
 }
