@@ -12,7 +12,7 @@ use uuid::Uuid;
 async fn a_request_without_or_with_an_unreadable_credential_is_401_with_its_own_code() {
     let emulator = Emulator::start().await;
     emulator.anonymous().get("/workspaces").await.refused(401, "MISSING_TOKEN");
-    for key in ["msk_", "sk_live_x", "mki_x", "abc", "a.b.c", "eyJ.eyJ.x", "msk_a/b"] {
+    for key in ["msk_", "sk_live_x", "mki_x", "abc", "a.b.c", "eyJ.eyJ.x", "msk_a b"] {
         emulator.client(key).get("/workspaces").await.refused(401, "INVALID_TOKEN");
     }
     let basic = emulator.anonymous().with("authorization", "Basic eDp5");
@@ -60,7 +60,11 @@ async fn headers_choose_tenant_and_workspace_and_reach_no_further() {
     let made = a.post("/workspaces", json!({ "name": "Chosen" })).await.data(201);
     for (id, slug) in [(&me["organization"]["id"], &me["organization"]["slug"])] {
         for tenant in [id, slug] {
-            a.clone().with("x-miosa-tenant", tenant.as_str().unwrap()).get("/whoami").await.data(200);
+            a.clone()
+                .with("x-miosa-tenant", tenant.as_str().unwrap())
+                .get("/whoami")
+                .await
+                .data(200);
         }
     }
     for named in [made["id"].as_str().unwrap(), "chosen"] {
@@ -101,7 +105,10 @@ async fn with_adopt_unknown_tenants_and_workspaces_are_made_as_they_are_asked_fo
         .with("x-miosa-workspace", &workspace);
     for _ in 0..2 {
         let me = client.get("/whoami").await.data(200);
-        assert_eq!((&me["organization"]["id"], &me["workspace"]["id"]), (&json!(tenant), &json!(workspace)));
+        assert_eq!(
+            (&me["organization"]["id"], &me["workspace"]["id"]),
+            (&json!(tenant), &json!(workspace))
+        );
     }
     let named = emulator
         .client("msk_live_y")
@@ -110,14 +117,22 @@ async fn with_adopt_unknown_tenants_and_workspaces_are_made_as_they_are_asked_fo
         .get("/whoami")
         .await
         .data(200);
-    assert_eq!((&named["organization"]["slug"], &named["workspace"]["slug"]), (&json!("acme"), &json!("clinic")));
+    assert_eq!(
+        (&named["organization"]["slug"], &named["workspace"]["slug"]),
+        (&json!("acme"), &json!("clinic"))
+    );
     // Another tenant cannot take over the same workspace id.
     let thief = emulator.client("msk_live_x").with("x-miosa-workspace", &workspace);
     thief.get("/whoami").await.refused(403, "INVALID_TENANT_CONTEXT");
     // A minted key stays where it was minted.
-    let minted = emulator.client("msk_live_x").post("/api-keys", json!({ "name": "k" })).await.data(201);
+    let minted =
+        emulator.client("msk_live_x").post("/api-keys", json!({ "name": "k" })).await.data(201);
     let minted = emulator.client(minted["key"].as_str().unwrap());
-    minted.with("x-miosa-tenant", "acme").get("/whoami").await.refused(403, "INVALID_TENANT_CONTEXT");
+    minted
+        .with("x-miosa-tenant", "acme")
+        .get("/whoami")
+        .await
+        .refused(403, "INVALID_TENANT_CONTEXT");
 }
 
 #[tokio::test]

@@ -138,7 +138,12 @@ async fn a_bound_key_sees_and_makes_within_its_workspace_only() {
     assert_eq!((&seen["page"]["total"], &seen["data"][0]["slug"]), (&json!(1), &json!("a")));
     bound.get("/workspaces/b").await.refused(404, "workspace_not_found");
     bound.post("/workspaces", json!({ "name": "c" })).await.refused(403, "FORBIDDEN");
-    bound.clone().with("x-miosa-workspace", "b").get("/whoami").await.refused(403, "INVALID_TENANT_CONTEXT");
+    bound
+        .clone()
+        .with("x-miosa-workspace", "b")
+        .get("/whoami")
+        .await
+        .refused(403, "INVALID_TENANT_CONTEXT");
     bound.clone().with("x-miosa-workspace", "a").get("/whoami").await.data(200);
     assert_eq!(mint(&bound, json!({ "name": "child" })).await["workspace_id"], key["workspace_id"]);
     let outside = json!({ "name": "x", "workspace_id": "b" });
@@ -162,7 +167,8 @@ async fn the_use_of_a_key_is_noted() {
     while client.get(&path).await.data(200)["last_used_at"].is_null() {
         assert!(began.elapsed() < harness::BOUND, "its use was never noted");
     }
-    let changed = client.patch(&path, json!({ "name": "new", "rate_limit_rpm": 10 })).await.data(200);
+    let changed =
+        client.patch(&path, json!({ "name": "new", "rate_limit_rpm": 10 })).await.data(200);
     assert_eq!((&changed["name"], &changed["rate_limit_rpm"]), (&json!("new"), &json!(10)));
     assert!(changed["last_used_at"].is_string());
 }
@@ -197,14 +203,22 @@ async fn a_scoped_token_acts_for_one_user_in_one_workspace_for_a_while() {
     token.get("/whoami").await.refused(401, "TOKEN_REVOKED");
     // A token of one emulator is nothing to another.
     let other = Emulator::start().await;
-    other.client(made["token"].as_str().unwrap()).get("/whoami").await.refused(401, "INVALID_TOKEN");
+    other
+        .client(made["token"].as_str().unwrap())
+        .get("/whoami")
+        .await
+        .refused(401, "INVALID_TOKEN");
 }
 
 #[tokio::test]
 async fn a_token_never_reaches_further_than_its_maker() {
     let emulator = Emulator::start().await;
     let client = emulator.client("msk_test_a");
-    let key = mint(&client, json!({ "name": "k", "scopes": ["sandboxes:write"], "workspace_id": "default" })).await;
+    let key = mint(
+        &client,
+        json!({ "name": "k", "scopes": ["sandboxes:write"], "workspace_id": "default" }),
+    )
+    .await;
     let maker = emulator.client(secret(&key));
     let wider = json!({ "user_id": "u", "workspace_id": "default", "scopes": ["sandboxes:exec", "sandboxes:read"] });
     let error = maker.post("/tokens/scoped", wider).await.refused(403, "FORBIDDEN");

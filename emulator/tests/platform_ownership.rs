@@ -20,11 +20,7 @@ async fn caller(emulator: &Emulator, key: &str, workspace: Option<&str>) -> Call
 async fn resolve(emulator: &Emulator, caller: &Caller, said: Value) -> Result<Owner, ApiError> {
     let selectors: Selectors = serde_json::from_value(said).unwrap();
     let (app, caller) = (emulator.app.clone(), caller.clone());
-    emulator
-        .app
-        .store
-        .write(move |tx| ownership::resolve(tx, &app, &caller, &selectors))
-        .await
+    emulator.app.store.write(move |tx| ownership::resolve(tx, &app, &caller, &selectors)).await
 }
 
 async fn refusal(emulator: &Emulator, caller: &Caller, said: Value) -> &'static str {
@@ -41,7 +37,10 @@ async fn nothing_said_means_the_default_workspace_and_project() {
     assert_eq!(owner.workspace_id, me.workspace);
     let projects = emulator.client("msk_test_a").get("/projects").await.json();
     assert_eq!(projects["data"][0]["id"], json!(owner.project_id));
-    assert_eq!(resolve(&emulator, &me, json!({ "external_user_id": "u" })).await.unwrap().workspace_id, me.workspace);
+    assert_eq!(
+        resolve(&emulator, &me, json!({ "external_user_id": "u" })).await.unwrap().workspace_id,
+        me.workspace
+    );
 }
 
 #[tokio::test]
@@ -64,7 +63,11 @@ async fn an_unknown_slug_or_external_id_is_made_once() {
         json!({ "workspace_id": "dr-smith-clinic", "project_name": "Lead Magnet" }),
     ] {
         let again = resolve(&emulator, &me, said.clone()).await.unwrap();
-        assert_eq!((again.workspace_id, again.project_id), (owner.workspace_id, owner.project_id), "{said}");
+        assert_eq!(
+            (again.workspace_id, again.project_id),
+            (owner.workspace_id, owner.project_id),
+            "{said}"
+        );
         assert_eq!(again.external_workspace_id.as_deref(), Some("clinic_123"));
         assert_eq!(again.external_project_id.as_deref(), Some("project_789"));
     }
@@ -93,7 +96,8 @@ async fn what_derives_its_slug_steps_aside_from_a_taken_one() {
     let emulator = Emulator::start().await;
     let me = caller(&emulator, "msk_test_a", None).await;
     resolve(&emulator, &me, json!({ "workspace_slug": "clinic-1" })).await.unwrap();
-    let owner = resolve(&emulator, &me, json!({ "external_workspace_id": "Clinic 1" })).await.unwrap();
+    let owner =
+        resolve(&emulator, &me, json!({ "external_workspace_id": "Clinic 1" })).await.unwrap();
     let client = emulator.client("msk_test_a");
     let made = client.get(&format!("/workspaces/{}", owner.workspace_id)).await.data(200);
     assert_eq!(made["slug"], "clinic-1-2");
@@ -104,7 +108,9 @@ async fn contradictions_are_refused_and_leave_nothing_behind() {
     let emulator = Emulator::start().await;
     let me = caller(&emulator, "msk_test_a", None).await;
     let a = resolve(&emulator, &me, json!({ "workspace_slug": "a", "external_workspace_id": "ext-a", "project_slug": "p", "external_project_id": "ext-p" })).await.unwrap();
-    let b = resolve(&emulator, &me, json!({ "workspace_slug": "b", "project_slug": "q" })).await.unwrap();
+    let b = resolve(&emulator, &me, json!({ "workspace_slug": "b", "project_slug": "q" }))
+        .await
+        .unwrap();
     let client = emulator.client("msk_test_a");
     let before = client.get("/workspaces").await.json();
     for said in [
@@ -159,7 +165,9 @@ async fn a_bound_credential_reaches_its_workspace_only_and_learns_nothing_of_oth
     let key = json!({ "name": "bound", "workspace_id": a.workspace_id });
     let key = emulator.client("msk_test_a").post("/api-keys", key).await.data(201);
     let bound = caller(&emulator, key["key"].as_str().unwrap(), None).await;
-    for said in [json!({}), json!({ "workspace_slug": "a" }), json!({ "workspace_id": a.workspace_id })] {
+    for said in
+        [json!({}), json!({ "workspace_slug": "a" }), json!({ "workspace_id": a.workspace_id })]
+    {
         assert_eq!(resolve(&emulator, &bound, said).await.unwrap(), a);
     }
     for said in [
@@ -183,7 +191,8 @@ async fn with_adopt_unknown_ids_are_made_as_asked_but_never_another_organization
     let emulator = Emulator::with(|config| config.adopt = true).await;
     let me = caller(&emulator, "msk_test_a", None).await;
     let (workspace, project) = (Uuid::new_v4(), Uuid::new_v4());
-    let said = json!({ "workspace_id": workspace, "project_id": project, "workspace_name": "Taken over" });
+    let said =
+        json!({ "workspace_id": workspace, "project_id": project, "workspace_name": "Taken over" });
     let owner = resolve(&emulator, &me, said.clone()).await.unwrap();
     assert_eq!((owner.workspace_id, owner.project_id), (workspace, Some(project)));
     assert_eq!(resolve(&emulator, &me, said).await.unwrap(), owner);

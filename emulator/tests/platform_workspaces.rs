@@ -26,7 +26,10 @@ async fn a_workspace_lives_from_create_to_delete() {
     let changed = client.patch("/workspaces/dr-smith", change).await.data(200);
     assert_eq!((&changed["name"], &changed["slug"]), (&json!("Dr. Jones"), &json!("dr-smith")));
     assert_eq!((&changed["description"], &changed["metadata"]), (&Value::Null, &json!({})));
-    client.patch("/workspaces/dr-smith", json!({ "slug": "No Slug" })).await.refused(422, "VALIDATION_FAILED");
+    client
+        .patch("/workspaces/dr-smith", json!({ "slug": "No Slug" }))
+        .await
+        .refused(422, "VALIDATION_FAILED");
     let deleted = client.delete("/workspaces/dr-smith").await;
     assert_eq!((deleted.status, deleted.body.len()), (204, 0));
     client.get("/workspaces/dr-smith").await.refused(404, "workspace_not_found");
@@ -53,7 +56,8 @@ async fn a_taken_name_is_409_with_the_existing_workspace_and_a_known_external_id
     assert_eq!(near["slug"], "clinic-3");
     let rename = client.patch("/workspaces/clinic-3", json!({ "name": "Clinic" })).await;
     rename.refused(409, "WORKSPACE_NAME_EXISTS");
-    let rename = client.patch("/workspaces/clinic-3", json!({ "external_workspace_id": "c1" })).await;
+    let rename =
+        client.patch("/workspaces/clinic-3", json!({ "external_workspace_id": "c1" })).await;
     rename.refused(409, "NAME_TAKEN");
 }
 
@@ -81,7 +85,8 @@ async fn bad_bodies_are_422_and_name_the_field() {
         (json!({ "name": "x", "slug": "A" }), "slug"),
         (json!({ "name": "x", "metadata": [] }), "metadata"),
     ] {
-        let error = client.post("/workspaces", body.clone()).await.refused(422, "VALIDATION_FAILED");
+        let error =
+            client.post("/workspaces", body.clone()).await.refused(422, "VALIDATION_FAILED");
         assert_eq!(error["details"][0]["field"], field, "{body}");
     }
 }
@@ -94,7 +99,8 @@ async fn the_default_workspace_stays_and_a_dry_run_removes_nothing() {
     client.delete("/workspaces/default?force=true").await.refused(409, "RESOURCE_STATE");
     client.post("/workspaces", json!({ "name": "Gone" })).await.data(201);
     client.post("/projects", json!({ "name": "P", "workspace_slug": "gone" })).await.data(201);
-    let key = client.post("/api-keys", json!({ "name": "k", "workspace_id": "gone" })).await.data(201);
+    let key =
+        client.post("/api-keys", json!({ "name": "k", "workspace_id": "gone" })).await.data(201);
     let dry = client.delete("/workspaces/gone?dry_run=true").await.data(200);
     assert_eq!(dry["would_delete"]["projects"], 1);
     assert_eq!((&dry["would_delete"]["api_keys"], &dry["blocked"]), (&json!(1), &json!(false)));
@@ -159,9 +165,11 @@ async fn workspaces_and_projects_look_like_this() {
         }
         value
     };
-    let workspace = client.post("/workspaces", json!({ "name": "Clinic", "external_workspace_id": "c" })).await;
+    let workspace =
+        client.post("/workspaces", json!({ "name": "Clinic", "external_workspace_id": "c" })).await;
     insta::assert_json_snapshot!("workspace", redacted(workspace.data(201)));
-    let project = client.post("/projects", json!({ "name": "Site", "workspace_slug": "clinic" })).await;
+    let project =
+        client.post("/projects", json!({ "name": "Site", "workspace_slug": "clinic" })).await;
     insta::assert_json_snapshot!("project", redacted(project.data(201)));
     let mut error = client.post("/workspaces", json!({ "name": "" })).await.json();
     error["request_id"] = "[request_id]".into();
