@@ -263,6 +263,22 @@ async fn a_key_with_another_content_path_or_workspace_is_refused() {
 }
 
 #[tokio::test]
+async fn a_narrower_credential_never_reads_the_answer_to_a_wider_one() {
+    let emulator = emulator().await;
+    let client = emulator.client("msk_test_a");
+    let token = json!({ "user_id": "u", "scopes": ["projects:read"] });
+    let token = client.post("/tokens/scoped", token).await.data(201);
+    let token = emulator.client(token["token"].as_str().unwrap());
+    let mint = async |client: &Client| {
+        let request = client.request(Method::POST, "/api-keys").header("idempotency-key", "k");
+        request.json(&json!({ "name": "secret" })).send().await
+    };
+    mint(&client).await.data(201);
+    mint(&token).await.refused(409, "IDEMPOTENCY_PAYLOAD_MISMATCH");
+    mint(&emulator.client("msk_test_a")).await.data(201);
+}
+
+#[tokio::test]
 async fn many_at_once_with_one_key_are_one() {
     let emulator = emulator().await;
     let client = emulator.client("msk_test_a");

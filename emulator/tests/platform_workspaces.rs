@@ -3,7 +3,11 @@
 
 mod harness;
 
+use std::sync::Arc;
+
 use harness::Emulator;
+use miosa_emulator::machines::Machines;
+use miosa_emulator::machines::host::HostMachines;
 use serde_json::{Value, json};
 
 fn id(of: &Value) -> &str {
@@ -175,4 +179,27 @@ async fn workspaces_and_projects_look_like_this() {
     error["request_id"] = "[request_id]".into();
     error["error"]["request_id"] = "[request_id]".into();
     insta::assert_json_snapshot!("validation_error", error);
+}
+
+#[tokio::test]
+async fn a_workspace_or_project_that_holds_sandboxes_is_kept() {
+    let data = tempfile::tempdir().unwrap();
+    let host = HostMachines::open(data.path()).await.unwrap();
+    let emulator = Emulator::boot(data, |_| Machines::new(Arc::new(host)), |_| {}).await;
+    let client = emulator.client("msk_test_a");
+    let body = json!({ "workspace_slug": "w", "project_slug": "p", "external_user_id": "u" });
+    let sandbox = client.post("/sandboxes", body).await.data(201);
+    assert_eq!(sandbox["external_user_id"], "u");
+    let project = format!("/projects/{}", sandbox["project_id"].as_str().unwrap());
+    for path in ["/workspaces/w", "/workspaces/w?force=true", &project] {
+        let error = client.delete(path).await.refused(409, "RESOURCE_STATE");
+        assert_eq!(error["details"]["sandboxes"], 1, "{path}");
+    }
+    let dry = client.delete("/workspaces/w?dry_run=true").await.data(200);
+    assert_eq!((&dry["blocked"], &dry["would_delete"]["sandboxes"]), (&json!(true), &json!(1)));
+    client.get("/workspaces/w").await.data(200);
+    let gone = client.delete(&format!("/sandboxes/{}", id(&sandbox))).await;
+    assert!(matches!(gone.status, 200 | 204), "{gone:?}");
+    assert_eq!(client.delete(&project).await.status, 204);
+    assert_eq!(client.delete("/workspaces/w").await.status, 204);
 }

@@ -109,7 +109,10 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         Ok(bytes) => bytes,
         Err(error) => return error.into_response(),
     };
-    let said = parts.headers.contains_key("idempotency-key").then(|| fingerprint(&parts, &bytes));
+    let reach = exchange.caller.get().map(|caller| (caller.bound_workspace, &caller.scopes));
+    let reach = format!("{reach:?}");
+    let said =
+        parts.headers.contains_key("idempotency-key").then(|| fingerprint(&parts, &bytes, &reach));
     let header = parts.headers.get("idempotency-key").cloned();
     let request = Request::from_parts(parts, Body::from(bytes));
     let claimed = match claim(&app, &exchange, header, said).await {
@@ -368,7 +371,8 @@ pub fn unknown_kept(request_id: &str) -> Kept {
 }
 
 /// What the request says, as a digest: method, path, query, workspace and content. Not its boundaries and spaces.
-fn fingerprint(request: &Parts, body: &Bytes) -> Vec<u8> {
+/// And how far its credential reaches, so that a narrower one never reads the answer to a wider one.
+fn fingerprint(request: &Parts, body: &Bytes, reach: &str) -> Vec<u8> {
     let mut digest = Sha256::new();
     let mut part = |bytes: &[u8]| {
         digest.update((bytes.len() as u64).to_be_bytes());
@@ -380,6 +384,7 @@ fn fingerprint(request: &Parts, body: &Bytes) -> Vec<u8> {
     query.sort_unstable();
     part(query.join("&").as_bytes());
     part(request.headers.get("x-miosa-workspace").map_or(b"", HeaderValue::as_bytes));
+    part(reach.as_bytes());
     let content_type =
         request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if let Some((_, boundary)) = content_type.split_once("boundary=") {
@@ -433,7 +438,7 @@ mod tests {
             .unwrap()
             .into_parts()
             .0;
-        fingerprint(&request, &Bytes::from(body.to_owned()))
+        fingerprint(&request, &Bytes::from(body.to_owned()), "")
     }
 
     #[test]

@@ -93,11 +93,7 @@ impl View<'_> {
     }
 
     fn one<R: Resource>(&self, column: &str, value: &str) -> Result<Option<R>, StoreError> {
-        // The kind stands in the text, so that SQLite sees that the partial unique indexes apply.
-        let sql = format!(
-            "SELECT body FROM documents WHERE kind = '{}' AND {column} = ?1 LIMIT 1",
-            R::KIND
-        );
+        let sql = one_sql(R::KIND, column);
         let body: Option<String> =
             self.conn.prepare_cached(&sql)?.query_row([value], |row| row.get(0)).optional()?;
         body.map(|body| serde_json::from_str(&body).map_err(StoreError::from)).transpose()
@@ -135,11 +131,7 @@ impl View<'_> {
         column: &str,
         value: &str,
     ) -> Result<Option<R>, StoreError> {
-        // Kind and `IS NOT NULL` stand in the text, so that SQLite sees that the partial unique indexes apply.
-        let sql = format!(
-            "SELECT body FROM documents WHERE kind = '{}' AND {whose} = ?1 AND trim({column}) = ?2 AND {column} IS NOT NULL AND state <> 'destroyed' ORDER BY seq DESC LIMIT 1",
-            R::KIND
-        );
+        let sql = within_sql(R::KIND, whose, column);
         let body: Option<String> = self
             .conn
             .prepare_cached(&sql)?
@@ -311,5 +303,56 @@ impl Tx<'_> {
         self.conn.execute("DELETE FROM idempotency WHERE org = ?1", [&org])?;
         self.conn.execute("DELETE FROM events WHERE org = ?1", [&org])?;
         Ok(())
+    }
+}
+
+// Kind and `IS NOT NULL` stand in the text of both, so that SQLite sees that the partial unique indexes apply.
+
+fn one_sql(kind: &str, column: &str) -> String {
+    format!("SELECT body FROM documents WHERE kind = '{kind}' AND {column} = ?1 LIMIT 1")
+}
+
+fn within_sql(kind: &str, whose: &str, column: &str) -> String {
+    format!(
+        "SELECT body FROM documents WHERE kind = '{kind}' AND {whose} = ?1 AND trim({column}) = ?2 AND {column} IS NOT NULL AND state <> 'destroyed' ORDER BY seq DESC LIMIT 1"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// What a lookup by name costs must not grow with the number of documents.
+    #[test]
+    fn lookups_use_their_unique_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        drop(crate::store::Store::open(&path).unwrap());
+        let conn = Connection::open(&path).unwrap();
+        for (sql, index) in [
+            (within_sql("sandbox", "org", "name"), "sandbox_name"),
+            (within_sql("sandbox", "org", "slug"), "sandbox_slug"),
+            (within_sql("workspace", "org", "slug"), "workspace_slug"),
+            (within_sql("workspace", "org", "external"), "workspace_external"),
+            (within_sql("project", "workspace", "slug"), "project_slug"),
+            (within_sql("project", "workspace", "external"), "project_external"),
+            (one_sql("api_key", "external IS NOT NULL AND trim(external)"), "api_key_secret"),
+            (one_sql("organization", "slug IS NOT NULL AND trim(slug)"), "organization_slug"),
+            (one_sql("sandbox", "id"), "document_id"),
+        ] {
+            let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let values = vec!["x"; statement.parameter_count()];
+            let plan: Vec<String> = statement
+                .query_map(rusqlite::params_from_iter(values), |row| row.get(3))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            assert!(
+                plan.iter().any(|step| step.contains(&format!("INDEX {index} "))),
+                "{sql}: {plan:?}"
+            );
+        }
     }
 }
