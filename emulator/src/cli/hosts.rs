@@ -93,8 +93,6 @@ pub(super) async fn docker(choice: &MachineChoice, owner: &str) -> Result<Docker
 
 /// The namespace host, or why there is none.
 pub(super) async fn namespace(data: &Path) -> Result<NamespaceHost, String> {
-    let program =
-        std::env::current_exe().map_err(|error| format!("this program's own file: {error}"))?;
     let config = NamespaceConfig {
         // A directory of its own: it is given to the ids that machines run under.
         data: data.join("namespace"),
