@@ -1,5 +1,7 @@
 //! Reading: one by id, slug or name, and lists with their filters.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State as Extracted;
 use serde_json::{Map, Value};
 
@@ -56,7 +58,7 @@ const STATES: &[(&str, &str)] = &[
 ];
 
 /// What the query of a list says (`api-reference/sandboxes`; miosa-go 2.0 for the later filters).
-fn filter(caller: &Caller, query: &[(String, String)]) -> ApiResult<(Filter, Vec<String>)> {
+fn filter(caller: &Caller, query: &BTreeMap<String, String>) -> ApiResult<(Filter, Vec<String>)> {
     let mut filter =
         Filter { org: caller.org, workspace: caller.bound_workspace, ..Filter::default() };
     let (mut unread, mut external, mut include_errored) = (Vec::new(), false, None);
@@ -118,7 +120,7 @@ pub async fn list(
     exchange: ExchangeRef,
     reader: Reader,
     pages: Pages,
-    Params(query): Params<Vec<(String, String)>>,
+    Params(query): Params<BTreeMap<String, String>>,
 ) -> ApiResult<Answer> {
     let (filter, unread) = filter(&caller, &query)?;
     exchange.note(|notes| notes.unread.extend(unread));
