@@ -51,16 +51,27 @@ where
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
         let app = App::from_ref(state);
-        let near = parts.extensions.get::<ConnectInfo<Peer>>().is_some_and(|ConnectInfo(peer)| peer.0.ip().is_loopback());
+        let near = parts
+            .extensions
+            .get::<ConnectInfo<Peer>>()
+            .is_some_and(|ConnectInfo(peer)| peer.0.ip().is_loopback());
         let trusted = near && app.config.auth != AuthMode::Strict;
         let exchange = exchange::of(&parts.extensions)?;
         match exchange.caller.get() {
             Some(caller) if caller.scopes.is_some() || caller.bound_workspace.is_some() => {
-                Err(ApiError::new(codes::FORBIDDEN, "Control needs a credential without scopes or workspace."))
+                Err(ApiError::new(
+                    codes::FORBIDDEN,
+                    "Control needs a credential without scopes or workspace.",
+                ))
             }
             Some(caller) => Ok(Self { org: caller.org, everything: trusted }),
-            None if trusted => Ok(Self { org: platform::organizations::default_id(), everything: true }),
-            None => Err(ApiError::new(codes::MISSING_TOKEN, "Control needs a credential here: Authorization: Bearer msk_…")),
+            None if trusted => {
+                Ok(Self { org: platform::organizations::default_id(), everything: true })
+            }
+            None => Err(ApiError::new(
+                codes::MISSING_TOKEN,
+                "Control needs a credential here: Authorization: Bearer msk_…",
+            )),
         }
     }
 }
@@ -72,6 +83,9 @@ impl Operator {
         if self.everything {
             return Ok(());
         }
-        Err(ApiError::new(codes::FORBIDDEN, "`all` works from this computer only, and not with --auth strict."))
+        Err(ApiError::new(
+            codes::FORBIDDEN,
+            "`all` works from this computer only, and not with --auth strict.",
+        ))
     }
 }

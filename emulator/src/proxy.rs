@@ -24,7 +24,7 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use uuid::Uuid;
 
 use crate::api::compute::previews::Preview;
-use crate::api::compute::sandboxes::awake::awake;
+use crate::api::compute::sandboxes::awake::{awake, hold};
 use crate::api::compute::sandboxes::{Sandbox, State};
 use crate::app::App;
 use crate::http::{ApiError, ApiResult, codes};
@@ -105,22 +105,24 @@ async fn pass(
     };
     let pass = access::admit(app, &preview, &mut request).await?;
     let agent = awake(app, &sandbox).await?;
-    let ended = app.previews.ended((sandbox.id, preview.port)).unwrap_or_default();
+    let held = upstream::Held {
+        _active: hold(app, &sandbox),
+        ended: app.previews.ended((sandbox.id, preview.port)).ok_or_else(|| missing(target))?,
+    };
     let tunnel =
         agent.tcp(preview.port).await.map_err(|error| not_listening(preview.port, error))?;
-    let mut response = upstream::send(app, tunnel, request, &way, ended).await?;
+    let mut response = upstream::send(app, tunnel, request, &way, held).await?;
     pass.remember(&way, response.headers_mut());
     Ok(response)
 }
 
+fn missing(target: &PreviewTarget) -> ApiError {
+    ApiError::new(codes::not_found("preview"), format!("There is no preview at {}.", target.name))
+}
+
 /// The preview and its sandbox, as the store has them now.
 async fn find(app: &App, target: &PreviewTarget) -> ApiResult<(Preview, Sandbox)> {
-    let missing = || {
-        ApiError::new(
-            codes::not_found("preview"),
-            format!("There is no preview at {}.", target.name),
-        )
-    };
+    let missing = || missing(target);
     let place = target.place.ok_or_else(missing)?;
     let (org, id) = app.previews.preview(place).ok_or_else(missing)?;
     let (preview, sandbox) = app

@@ -26,7 +26,12 @@ fn every_built_route_is_in_the_contract_and_every_operation_is_built() {
 fn no_route_is_built_twice() {
     let mut seen = BTreeSet::new();
     for route in api::routes() {
-        assert!(seen.insert(shape(&route.info.method, route.info.path)), "{} {}", route.info.method, route.info.path);
+        assert!(
+            seen.insert(shape(&route.info.method, route.info.path)),
+            "{} {}",
+            route.info.method,
+            route.info.path
+        );
     }
 }
 
@@ -34,7 +39,13 @@ fn no_route_is_built_twice() {
 fn every_route_has_a_family() {
     let families: BTreeSet<_> = known_routes::all().iter().map(|route| route.family).collect();
     for route in api::routes() {
-        assert!(families.contains(route.info.family), "{} {}: {:?}", route.info.method, route.info.path, route.info.family);
+        assert!(
+            families.contains(route.info.family),
+            "{} {}: {:?}",
+            route.info.method,
+            route.info.path,
+            route.info.family
+        );
     }
 }
 

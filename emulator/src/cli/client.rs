@@ -16,7 +16,12 @@ use super::Failure;
 #[derive(Debug, Args)]
 pub(crate) struct At {
     /// Address and port of the running emulator
-    #[arg(long, env = "MIOSA_EMULATOR_LISTEN", default_value = "127.0.0.1:4010", value_name = "ADDR:PORT")]
+    #[arg(
+        long,
+        env = "MIOSA_EMULATOR_LISTEN",
+        default_value = "127.0.0.1:4010",
+        value_name = "ADDR:PORT"
+    )]
     pub(super) listen: String,
 }
 
@@ -27,19 +32,31 @@ impl At {
     }
 
     /// One request below `/_emulator`.
-    pub(super) async fn ask(&self, method: Method, path: &str, key: Option<&str>) -> Result<(StatusCode, Value), Failure> {
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+    ) -> Result<(StatusCode, Value), Failure> {
         const BOUND: Duration = Duration::from_secs(10);
         let host = self.host();
         let asked = tokio::time::timeout(BOUND, request(&host, method, path, key)).await;
-        let answer = asked.unwrap_or_else(|_| Err(format!("no answer within {} s", BOUND.as_secs())));
+        let answer =
+            asked.unwrap_or_else(|_| Err(format!("no answer within {} s", BOUND.as_secs())));
         answer.map_err(|error| Failure::failed(format!("no emulator answers at {host}: {error}")))
     }
 }
 
-async fn request(host: &str, method: Method, path: &str, key: Option<&str>) -> Result<(StatusCode, Value), String> {
+async fn request(
+    host: &str,
+    method: Method,
+    path: &str,
+    key: Option<&str>,
+) -> Result<(StatusCode, Value), String> {
     let stream = TcpStream::connect(host).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let driver = tokio::spawn(connection);
     let mut request = Request::builder().method(method).uri(path).header("host", host);
     if let Some(key) = key {

@@ -28,11 +28,23 @@ mod tests {
         let serve = cli.find_subcommand("serve").unwrap();
         for arg in serve.get_arguments() {
             let Some(env) = arg.get_env().and_then(|name| name.to_str()) else {
-                assert!(matches!(arg.get_id().as_str(), "help" | "version"), "{} has no variable", arg.get_id());
+                assert!(
+                    matches!(arg.get_id().as_str(), "help" | "version"),
+                    "{} has no variable",
+                    arg.get_id()
+                );
                 continue;
             };
-            let default = arg.get_default_values().first().and_then(|value| value.to_str()).unwrap_or_default();
-            let default = if arg.get_num_args().is_some_and(|n| !n.takes_values()) { "false" } else { default };
+            let default = arg
+                .get_default_values()
+                .first()
+                .and_then(|value| value.to_str())
+                .unwrap_or_default();
+            let default = if arg.get_num_args().is_some_and(|n| !n.takes_values()) {
+                "false"
+            } else {
+                default
+            };
             let line = format!("#{env}={default}");
             let documented = super::DEFAULTS.lines().any(|known| known == line);
             assert!(documented, "defaults.env lacks the line {line}");

@@ -45,7 +45,9 @@ impl Doctor {
             Kind::None => "none, as asked",
             Kind::Auto | Kind::Docker | Kind::Namespace => {
                 println!("\nserve would use: none; creating a sandbox answers 503");
-                return Err(Failure::machines("no machines that could be used; the reasons stand above"));
+                return Err(Failure::machines(
+                    "no machines that could be used; the reasons stand above",
+                ));
             }
         };
         println!("\nserve would use: {used}");

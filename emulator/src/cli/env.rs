@@ -17,7 +17,8 @@ pub(crate) struct Env {
 
 impl Env {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:[]".contains(&b));
+        let plain =
+            |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:[]".contains(&b));
         let host = self.at.host();
         if !plain(&self.key) || !plain(&host) {
             return Err(Failure::usage("key and address may hold letters, digits and _-.:[] only"));

@@ -35,7 +35,13 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MachineChoice {
     /// Where sandboxes live
-    #[arg(long, env = "MIOSA_EMULATOR_MACHINES", value_enum, default_value = "auto", value_name = "KIND")]
+    #[arg(
+        long,
+        env = "MIOSA_EMULATOR_MACHINES",
+        value_enum,
+        default_value = "auto",
+        value_name = "KIND"
+    )]
     pub(super) machines: Kind,
 
     /// Use this Docker image for a template
@@ -62,13 +68,17 @@ pub(super) fn name(kind: HostKind) -> &'static str {
 /// The data directory: the one given, else the user's own.
 pub(super) fn data_directory(given: Option<&PathBuf>) -> Result<PathBuf, Failure> {
     if let Some(dir) = given {
-        return std::path::absolute(dir).map_err(|error| Failure::data(format!("{}: {error}", dir.display())));
+        return std::path::absolute(dir)
+            .map_err(|error| Failure::data(format!("{}: {error}", dir.display())));
     }
-    let under = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let under =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     under("XDG_DATA_HOME")
         .or_else(|| under("HOME").map(|home| home.join(".local/share")))
         .map(|dir| dir.join("miosa-emulator"))
-        .ok_or_else(|| Failure::data("neither XDG_DATA_HOME nor HOME is set; use --data DIR or --ephemeral"))
+        .ok_or_else(|| {
+            Failure::data("neither XDG_DATA_HOME nor HOME is set; use --data DIR or --ephemeral")
+        })
 }
 
 /// The Docker host, or why there is none.
@@ -83,7 +93,8 @@ pub(super) async fn docker(choice: &MachineChoice, owner: &str) -> Result<Docker
 
 /// The namespace host, or why there is none.
 pub(super) async fn namespace(data: &Path) -> Result<NamespaceHost, String> {
-    let program = std::env::current_exe().map_err(|error| format!("this program's own file: {error}"))?;
+    let program =
+        std::env::current_exe().map_err(|error| format!("this program's own file: {error}"))?;
     let config = NamespaceConfig {
         data: data.to_owned(),
         program,
@@ -100,7 +111,11 @@ pub(super) async fn namespace(data: &Path) -> Result<NamespaceHost, String> {
 ///
 /// # Errors
 /// Exit code 5 when a kind was asked for by name and is not there.
-pub(super) async fn choose(choice: &MachineChoice, data: &Path, owner: &str) -> Result<Machines, Failure> {
+pub(super) async fn choose(
+    choice: &MachineChoice,
+    data: &Path,
+    owner: &str,
+) -> Result<Machines, Failure> {
     let host: Arc<dyn MachineHost> = match choice.machines {
         Kind::None => return Ok(Machines::none("started with --machines none")),
         Kind::Host => Arc::new(HostMachines::open(data.to_owned()).await.map_err(|why| Failure::machines(why.to_string()))?),
@@ -138,7 +153,9 @@ async fn auto(choice: &MachineChoice, data: &Path, owner: &str) -> Machines {
 /// A bar for the first build of an image; nothing is drawn where standard error is no terminal.
 fn progress() -> OnProgress {
     let bar = ProgressBar::hidden();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} [{bar:20}] {wide_msg} {elapsed}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} {prefix} [{bar:20}] {wide_msg} {elapsed}")
+    {
         bar.set_style(style.progress_chars("=> "));
     }
     Arc::new(move |progress: Progress| {

@@ -4,16 +4,22 @@ use std::fs;
 
 /// `python3 (process 1234)`; `None` when it cannot be told (another user's process).
 pub(super) fn describe(port: u16) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_inode(table, port))?;
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .find_map(|table| listening_inode(table, port))?;
     let wanted = format!("socket:[{inode}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
-        let holds = descriptors
-            .flatten()
-            .any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()));
+        let holds = descriptors.flatten().any(|descriptor| {
+            fs::read_link(descriptor.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str())
+        });
         if holds {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(format!("{} (process {})", name.trim(), process.file_name().to_string_lossy()));
+            return Some(format!(
+                "{} (process {})",
+                name.trim(),
+                process.file_name().to_string_lossy()
+            ));
         }
     }
     None

@@ -25,15 +25,23 @@ impl Prune {
             let data = hosts::data_directory(self.data.as_ref())?;
             // A running emulator may be about to use what looks unused.
             let _lock = DataLock::take(&data).map_err(|error| Failure::data(error.to_string()))?;
-            let store = Store::open(&data.join("state.db")).map_err(|error| Failure::data(error.to_string()))?;
-            let owner = super::serve::owner_of(&store).await.map_err(|error| Failure::data(error.to_string()))?;
+            let store = Store::open(&data.join("state.db"))
+                .map_err(|error| Failure::data(error.to_string()))?;
+            let owner = super::serve::owner_of(&store)
+                .await
+                .map_err(|error| Failure::data(error.to_string()))?;
             let machines = hosts::choose(&self.machines, &data, &owner).await?;
-            let pruned = machines.prune().await.map_err(|error| Failure::failed(error.to_string()))?;
+            let pruned =
+                machines.prune().await.map_err(|error| Failure::failed(error.to_string()))?;
             for thing in &pruned.removed {
                 println!("removed {thing}");
             }
             match pruned.bytes {
-                Some(bytes) => println!("{} things, {:.1} MB given back", pruned.removed.len(), bytes as f64 / 1e6),
+                Some(bytes) => println!(
+                    "{} things, {:.1} MB given back",
+                    pruned.removed.len(),
+                    bytes as f64 / 1e6
+                ),
                 None => println!("{} things", pruned.removed.len()),
             }
             Ok(())

@@ -38,7 +38,12 @@ pub(super) enum LogFormat {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Address and port; port 0 takes a free one
-    #[arg(long, env = "MIOSA_EMULATOR_LISTEN", default_value = "127.0.0.1:4010", value_name = "ADDR:PORT")]
+    #[arg(
+        long,
+        env = "MIOSA_EMULATOR_LISTEN",
+        default_value = "127.0.0.1:4010",
+        value_name = "ADDR:PORT"
+    )]
     listen: SocketAddr,
 
     /// Where state lives [default: $XDG_DATA_HOME/miosa-emulator, else ~/.local/share/miosa-emulator]
@@ -65,7 +70,13 @@ pub(crate) struct Serve {
     adopt: bool,
 
     /// How envelopes are written
-    #[arg(long, env = "MIOSA_EMULATOR_ENVELOPE", value_enum, default_value = "superset", value_name = "FORM")]
+    #[arg(
+        long,
+        env = "MIOSA_EMULATOR_ENVELOPE",
+        value_enum,
+        default_value = "superset",
+        value_name = "FORM"
+    )]
     envelope: Envelope,
 
     /// Requests a minute per workspace: off, observe, or a number
@@ -85,7 +96,13 @@ pub(crate) struct Serve {
     public_url: Option<String>,
 
     /// How the log is written (to standard error)
-    #[arg(long, env = "MIOSA_EMULATOR_LOG_FORMAT", value_enum, default_value = "text", value_name = "FORM")]
+    #[arg(
+        long,
+        env = "MIOSA_EMULATOR_LOG_FORMAT",
+        value_enum,
+        default_value = "text",
+        value_name = "FORM"
+    )]
     log_format: LogFormat,
 
     /// What is logged: error, warn, info, debug, trace, or a tracing filter
@@ -110,7 +127,10 @@ impl Serve {
     fn start_log(&self) -> Result<(), Failure> {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
             .map_err(|error| Failure::usage(format!("--log {}: {error}", self.log)))?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_target(false);
         match self.log_format {
             LogFormat::Text => log.init(),
             LogFormat::Json => log.json().init(),
@@ -122,18 +142,22 @@ impl Serve {
         let listener = match TcpListener::bind(self.listen).await {
             Ok(listener) => listener,
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                let holder = port_holder::describe(self.listen.port()).unwrap_or_else(|| "another program".into());
+                let holder = port_holder::describe(self.listen.port())
+                    .unwrap_or_else(|| "another program".into());
                 return Err(Failure::port(format!(
                     "port {} is taken by {holder}. Stop it, or use --listen 127.0.0.1:0 for a free port.",
                     self.listen.port()
                 )));
             }
-            Err(error) => return Err(Failure::port(format!("cannot listen on {}: {error}", self.listen))),
+            Err(error) => {
+                return Err(Failure::port(format!("cannot listen on {}: {error}", self.listen)));
+            }
         };
         let address = listener.local_addr().map_err(|error| Failure::port(error.to_string()))?;
         let (data, ephemeral) = self.data_directory()?;
         let _lock = DataLock::take(&data).map_err(|error| Failure::data(error.to_string()))?;
-        let store = Store::open(&data.join("state.db")).map_err(|error| Failure::data(error.to_string()))?;
+        let store = Store::open(&data.join("state.db"))
+            .map_err(|error| Failure::data(error.to_string()))?;
         let owner = owner_of(&store).await.map_err(|error| Failure::data(error.to_string()))?;
         let machines = hosts::choose(&self.machines, &data, &owner).await?;
         let kind = machines.host().map_or("none", |host| hosts::name(host.kind()));
@@ -143,11 +167,21 @@ impl Serve {
             auth: self.auth.unwrap_or_default(),
             adopt: self.adopt,
             rate_limit: self.rate_limit,
-            allowed: Allowed { hosts: self.allow_host, origins: self.allow_origin, addresses: beyond },
+            allowed: Allowed {
+                hosts: self.allow_host,
+                origins: self.allow_origin,
+                addresses: beyond,
+            },
             public_url: self.public_url,
             ..Config::default()
         };
-        let app = App::new(config, store, self.seed, machines, Arc::new(platform::identities::PlatformIdentities::default()));
+        let app = App::new(
+            config,
+            store,
+            self.seed,
+            machines,
+            Arc::new(platform::identities::PlatformIdentities::default()),
+        );
         let _ = app.listening.set(address);
         let prepared: Result<(), ApiError> = async {
             platform::prepare(&app).await?;
@@ -195,7 +229,8 @@ pub(super) async fn owner_of(store: &Store) -> Result<String, StoreError> {
 
 fn stop_on_signal(app: &App) -> Result<(), Failure> {
     let listen = |kind| signal(kind).map_err(|error| Failure::failed(format!("signals: {error}")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let stopping = app.stopping.clone();
     app.tasks.spawn(async move {
         tokio::select! {
@@ -209,15 +244,26 @@ fn stop_on_signal(app: &App) -> Result<(), Failure> {
 }
 
 /// One line on standard output for programs, some on standard error for people.
-fn ready(address: SocketAddr, machines: &str, data: &std::path::Path, ephemeral: bool) -> Result<(), Failure> {
-    let host = if address.ip().is_unspecified() { format!("127.0.0.1:{}", address.port()) } else { address.to_string() };
+fn ready(
+    address: SocketAddr,
+    machines: &str,
+    data: &std::path::Path,
+    ephemeral: bool,
+) -> Result<(), Failure> {
+    let host = if address.ip().is_unspecified() {
+        format!("127.0.0.1:{}", address.port())
+    } else {
+        address.to_string()
+    };
     let url = format!("http://{host}/api/v1");
     let line = json!({
         "ready": true, "url": url, "listen": address.to_string(), "machines": machines,
         "data": data, "ephemeral": ephemeral, "pid": std::process::id(),
     });
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| Failure::failed(error.to_string()))?;
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::failed(error.to_string()))?;
     tracing::info!("MIOSA API at {url} (machines: {machines}). Point an SDK at it:");
     tracing::info!("  export MIOSA_BASE_URL={url} MIOSA_API_KEY=msk_live_local");
     Ok(())

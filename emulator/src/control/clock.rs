@@ -39,7 +39,8 @@ pub(super) async fn post(
         ApiError::field("advance", "say advance_seconds (a whole number) or advance (90s, 15m, 24h, 7d, 1h30m), at most 100 years")
     })?;
     app.clock.advance(operator.org, by);
-    let (key, offset) = (clock_setting(operator.org), app.clock.offset_ms(operator.org).to_string());
+    let (key, offset) =
+        (clock_setting(operator.org), app.clock.offset_ms(operator.org).to_string());
     // Kept, or time would run backwards over a restart.
     app.store.write(move |tx| tx.set_setting(&key, &offset).map_err(ApiError::from)).await?;
     app.due.notify_one();

@@ -44,7 +44,9 @@ pub(super) struct Query {
 
 impl Query {
     fn passes(&self, entry: &Entry, org: Option<Uuid>) -> bool {
-        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(value));
+        let is = |wanted: &Option<String>, value: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(value))
+        };
         let status = entry.status.to_string();
         org.is_none_or(|org| entry.organization_id.is_none_or(|theirs| theirs == org))
             && self.status.as_deref().is_none_or(|wanted| match wanted.strip_suffix("xx") {
@@ -54,7 +56,10 @@ impl Query {
             && is(&self.method, &entry.method)
             && self.path.as_deref().is_none_or(|part| entry.target.contains(part))
             && is(&self.family, entry.family.unwrap_or_default())
-            && self.flag.as_ref().is_none_or(|flag| entry.flags.iter().any(|known| known.starts_with(flag.as_str())))
+            && self
+                .flag
+                .as_ref()
+                .is_none_or(|flag| entry.flags.iter().any(|known| known.starts_with(flag.as_str())))
             && (self.unread.as_deref() != Some("true") || !entry.unread_fields.is_empty())
             && is(&self.request_id, &entry.request_id)
             && self.after.is_none_or(|after| entry.seq > after)
@@ -72,31 +77,41 @@ pub(super) async fn get(
         operator.require_everything()?;
     }
     let org = (!all).then_some(operator.org);
-    let live = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));
+    let live = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/event-stream"));
     if live {
         return Ok(stream(&app, query, org));
     }
-    let entries = app.journal.newest(query.most.unwrap_or(100).min(1000), |entry| query.passes(entry, org));
+    let entries =
+        app.journal.newest(query.most.unwrap_or(100).min(1000), |entry| query.passes(entry, org));
     let count = entries.len();
-    Ok(Answer::Bare { status: StatusCode::OK, value: json!({ "data": entries, "count": count }) }.into_response())
+    Ok(Answer::Bare { status: StatusCode::OK, value: json!({ "data": entries, "count": count }) }
+        .into_response())
 }
 
 fn stream(app: &App, query: Query, org: Option<Uuid>) -> Response {
     let following = (app.journal.live(), app.stopping.clone(), query);
-    sse::response(futures_util::stream::unfold(following, move |(mut live, stopping, query)| async move {
-        loop {
-            let next = tokio::select! {
-                () = stopping.cancelled() => return None,
-                next = live.recv() => next,
-            };
-            let event = match next {
-                Ok(entry) if query.passes(&entry, org) => sse::event("request", &json!(entry)),
-                Ok(_) => continue,
-                // A slow reader is told what it missed, and goes on.
-                Err(RecvError::Lagged(missed)) => sse::event("missed", &json!({ "missed": missed })),
-                Err(RecvError::Closed) => return None,
-            };
-            return Some((Ok::<_, std::convert::Infallible>(event), (live, stopping, query)));
-        }
-    }))
+    sse::response(futures_util::stream::unfold(
+        following,
+        move |(mut live, stopping, query)| async move {
+            loop {
+                let next = tokio::select! {
+                    () = stopping.cancelled() => return None,
+                    next = live.recv() => next,
+                };
+                let event = match next {
+                    Ok(entry) if query.passes(&entry, org) => sse::event("request", &json!(entry)),
+                    Ok(_) => continue,
+                    // A slow reader is told what it missed, and goes on.
+                    Err(RecvError::Lagged(missed)) => {
+                        sse::event("missed", &json!({ "missed": missed }))
+                    }
+                    Err(RecvError::Closed) => return None,
+                };
+                return Some((Ok::<_, std::convert::Infallible>(event), (live, stopping, query)));
+            }
+        },
+    ))
 }

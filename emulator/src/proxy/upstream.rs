@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::relay::relay;
 use super::rewrite::{self, Way};
+use crate::api::compute::sandboxes::awake::ActivityGuard;
 use crate::app::{App, Peer};
 use crate::http::{ApiError, ApiResult, codes};
 use crate::machines::agent::Tunnel;
@@ -28,6 +29,14 @@ const UPGRADE: Duration = Duration::from_secs(10);
 /// An upgraded connection on which nothing moves for this long is given up.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// What a connection holds on to while it lasts.
+pub(super) struct Held {
+    /// The sandbox is not idle.
+    pub _active: ActivityGuard,
+    /// The end of the place.
+    pub ended: CancellationToken,
+}
+
 /// Sends the request through the tunnel. The connection ends with the answer's body, when the client goes away, or
 /// with the place.
 pub(super) async fn send(
@@ -35,11 +44,11 @@ pub(super) async fn send(
     tunnel: Tunnel,
     mut request: Request<Body>,
     way: &Way,
-    ended: CancellationToken,
+    held: Held,
 ) -> ApiResult<Response> {
     let (mut sender, connection) =
         http1::handshake::<_, Body>(TokioIo::new(tunnel)).await.map_err(|error| broken(&error))?;
-    let until = ended.clone();
+    let until = held.ended.clone();
     let driver = AbortOnDropHandle::new(tokio::spawn(async move {
         tokio::select! {
             driven = connection.with_upgrades() => {
@@ -70,10 +79,12 @@ pub(super) async fn send(
         app.tasks.spawn(async move {
             let both = async { tokio::try_join!(client, inside) };
             let upgraded = tokio::time::timeout(UPGRADE, both).await;
+            // The whole of it: the sandbox stays active while the connection lasts.
+            let held = held;
             drop(driver);
             match upgraded {
                 Ok(Ok((client, inside))) => {
-                    relay(TokioIo::new(client), TokioIo::new(inside), IDLE, &ended).await;
+                    relay(TokioIo::new(client), TokioIo::new(inside), IDLE, &held.ended).await;
                 }
                 Ok(Err(error)) => tracing::debug!("an upgrade failed: {error}"),
                 Err(_) => tracing::debug!("an upgrade took too long"),
@@ -83,7 +94,7 @@ pub(super) async fn send(
         way.outwards(StatusCode::SWITCHING_PROTOCOLS, answer.headers_mut());
         return Ok(answer);
     }
-    let mut answer = answer.map(|body| Body::new(Owned { body, _driver: driver }));
+    let mut answer = answer.map(|body| Body::new(Owned { body, _driver: driver, _held: held }));
     // Of another connection than the client's.
     *answer.version_mut() = Version::default();
     answer.extensions_mut().clear();
@@ -117,6 +128,7 @@ fn broken(error: &impl std::fmt::Display) -> ApiError {
 struct Owned {
     body: Incoming,
     _driver: AbortOnDropHandle<()>,
+    _held: Held,
 }
 
 impl hyper::body::Body for Owned {

@@ -11,7 +11,7 @@ use axum::extract::State;
 use http::HeaderMap;
 
 use super::sandboxes::Sandbox;
-use super::sandboxes::awake::awake;
+use super::sandboxes::awake::{awake, hold};
 use crate::app::App;
 use crate::http::{Answer, ApiResult, Input, Route, Scoped};
 
@@ -40,6 +40,7 @@ async fn exec(
 ) -> ApiResult<Answer> {
     let command = command.check(&LIMITS, &headers)?;
     let agent = awake(&app, &sandbox).await?;
+    let _active = hold(&app, &sandbox);
     let outcome = Outcome::collect(Session::start(&agent, command).await?).await?;
     Answer::ok(&outcome.show(app.ids.next()))
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::exec::request::{Command, Limits};
 use super::exec::session::Session;
 use super::sandboxes::Sandbox;
-use super::sandboxes::awake::awake;
+use super::sandboxes::awake::{ActivityGuard, awake, hold};
 use crate::app::App;
 use crate::http::{ApiError, ApiResult, Input, Route, Scoped, sse};
 use crate::machines::agent::Output;
@@ -45,13 +45,24 @@ async fn stream(
     let command = command.check(&LIMITS, &headers)?;
     let agent = awake(&app, &sandbox).await?;
     let session = Session::start(&agent, command).await?;
-    Ok(sse::response(events(session, app.ids.next())))
+    let active = hold(&app, &sandbox);
+    Ok(sse::response(events(session, app.ids.next(), active)))
 }
 
 /// The command's lines as events. Only as fast as the client reads; dropping it kills the command.
-fn events(session: Session, id: Uuid) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
-    let following =
-        Following { session, id, stdout: Lines::default(), stderr: Lines::default(), ended: false };
+fn events(
+    session: Session,
+    id: Uuid,
+    active: ActivityGuard,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
+    let following = Following {
+        session,
+        id,
+        stdout: Lines::default(),
+        stderr: Lines::default(),
+        ended: false,
+        _active: active,
+    };
     futures_util::stream::unfold(following, |mut following| async move {
         if following.ended {
             return None;
@@ -72,6 +83,7 @@ struct Following {
     stdout: Lines,
     stderr: Lines,
     ended: bool,
+    _active: ActivityGuard,
 }
 
 impl Following {

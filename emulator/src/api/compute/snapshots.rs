@@ -15,11 +15,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::sandboxes::transition::not_running;
 use super::sandboxes::{Sandbox, State as SandboxState};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::exchange::ExchangeRef;
-use crate::http::{Answer, ApiError, ApiResult, Caller, Pages, Params, Route, Scoped, codes};
+use crate::http::{Answer, ApiError, ApiResult, Caller, Pages, Params, Route, Scoped};
 use crate::store::outbox::Event;
 use crate::store::{Filter, Paging, Tx};
 
@@ -127,26 +128,14 @@ async fn get_flat(State(app): State<App>, snapshot: Scoped<Snapshot>) -> ApiResu
     Ok(Answer::ok(&snapshot.show())?.beside("dependents", dependents.into()))
 }
 
-/// Whether a snapshot can be made or restored while the sandbox stands here.
+/// Whether a snapshot can be made or restored while the sandbox stands here; transitions have ended before.
 ///
 /// # Errors
-/// 409 with the code that says why not.
+/// 409 when its files are not there.
 fn check_state(sandbox: &Sandbox) -> ApiResult<()> {
     match sandbox.state {
         SandboxState::Running | SandboxState::Paused => Ok(()),
-        SandboxState::Provisioning | SandboxState::Resuming => Err(ApiError::new(
-            codes::SANDBOX_STARTING,
-            "The sandbox is starting; try again in a moment.",
-        )
-        .retry_after(1)),
-        SandboxState::Snapshotting | SandboxState::Pausing => Err(ApiError::new(
-            codes::RESOURCE_STATE,
-            format!("The sandbox is {}; try again when it has finished.", sandbox.state.as_str()),
-        )),
-        SandboxState::Error | SandboxState::Destroyed => Err(ApiError::new(
-            codes::SANDBOX_NOT_RUNNING,
-            format!("The sandbox is {}: its files are not there.", sandbox.state.as_str()),
-        )),
+        _ => Err(not_running(sandbox)),
     }
 }
 

@@ -3,13 +3,15 @@
 //! Bytes are always `application/octet-stream`, whatever the file is: miosa-python 2.19 reads a download that is
 //! labelled as JSON as an envelope and gives its caller nothing.
 
+use std::io;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{Stream, TryStreamExt as _};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use miosa_agent::protocol::{Entry, FailureCode};
@@ -19,7 +21,7 @@ use serde_json::json;
 use super::MAX_FILE;
 use super::path::{Named, SafePath};
 use crate::api::compute::sandboxes::Sandbox;
-use crate::api::compute::sandboxes::awake::awake;
+use crate::api::compute::sandboxes::awake::{ActivityGuard, awake, hold};
 use crate::app::App;
 use crate::http::scoped::PathValues;
 use crate::http::{Answer, ApiError, ApiResult, Params, Route, Scoped, codes};
@@ -53,7 +55,7 @@ async fn download(
     let path = which.path.required()?;
     let agent = awake(&app, &sandbox).await?;
     let (entry, stream) = agent.read(path.as_str()).await?;
-    bytes(&headers, &entry, stream)
+    bytes(&headers, &entry, stream, hold(&app, &sandbox))
 }
 
 /// The path comes without its first slash. One that was relative to begin with looks the same, so it is tried below
@@ -74,7 +76,7 @@ async fn by_path(
         }
         opened => opened?,
     };
-    bytes(&headers, &entry, stream)
+    bytes(&headers, &entry, stream, hold(&app, &sandbox))
 }
 
 fn is_missing(error: &MachineError) -> bool {
@@ -82,7 +84,12 @@ fn is_missing(error: &MachineError) -> bool {
 }
 
 /// The file's bytes, all or the range that was asked for (RFC 9110, 14).
-fn bytes(headers: &HeaderMap, entry: &Entry, stream: ContentStream) -> ApiResult<Response> {
+fn bytes(
+    headers: &HeaderMap,
+    entry: &Entry,
+    stream: ContentStream,
+    active: ActivityGuard,
+) -> ApiResult<Response> {
     let size = entry.size;
     let mut response = Response::new(Body::empty());
     let set = |response: &mut Response, name, text: String| {
@@ -94,13 +101,13 @@ fn bytes(headers: &HeaderMap, entry: &Entry, stream: ContentStream) -> ApiResult
     match asked.map_or(Range::Whole, |text| range(text, size)) {
         Range::Whole => {
             set(&mut response, CONTENT_LENGTH, size.to_string());
-            *response.body_mut() = Body::from_stream(stream);
+            *response.body_mut() = Body::from_stream(part(stream, 0, size, active));
         }
         Range::Part { first, last } => {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             set(&mut response, CONTENT_LENGTH, (last - first + 1).to_string());
             set(&mut response, CONTENT_RANGE, format!("bytes {first}-{last}/{size}"));
-            *response.body_mut() = Body::from_stream(part(stream, first, last - first + 1));
+            *response.body_mut() = Body::from_stream(part(stream, first, last - first + 1, active));
         }
         Range::Outside => {
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
@@ -149,32 +156,42 @@ fn range(text: &str, size: u64) -> Range {
     if first >= size { Range::Outside } else { Range::Part { first, last } }
 }
 
-/// `length` bytes of the stream after the first `skip`.
+/// `length` bytes of the stream after the first `skip`. A stream that ends before is an error, never a short file.
 fn part(
     stream: ContentStream,
     skip: u64,
     length: u64,
-) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
-    futures_util::stream::unfold(
-        (stream, skip, length),
-        |(mut stream, mut skip, left)| async move {
-            while left > 0 {
-                let mut bytes = match stream.next().await? {
-                    Ok(bytes) => bytes,
-                    Err(error) => return Some((Err(std::io::Error::other(error)), (stream, 0, 0))),
-                };
-                let passed = skip.min(bytes.len() as u64);
-                skip -= passed;
-                bytes = bytes.slice(passed as usize..);
-                bytes.truncate(left.min(bytes.len() as u64) as usize);
-                if !bytes.is_empty() {
-                    let rest = left - bytes.len() as u64;
-                    return Some((Ok(bytes), (stream, skip, rest)));
-                }
+    active: ActivityGuard,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    let reading = Reading { stream, skip, left: length, _active: active };
+    futures_util::stream::unfold(reading, |mut reading| async move {
+        Some((reading.next().await.transpose()?, reading))
+    })
+}
+
+struct Reading {
+    stream: ContentStream,
+    skip: u64,
+    left: u64,
+    _active: ActivityGuard,
+}
+
+impl Reading {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        while self.left > 0 {
+            let left = std::mem::take(&mut self.left);
+            let mut bytes = self.stream.try_next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let passed = self.skip.min(bytes.len() as u64);
+            self.skip -= passed;
+            bytes = bytes.slice(passed as usize..);
+            bytes.truncate(left.min(bytes.len() as u64) as usize);
+            self.left = left - bytes.len() as u64;
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
             }
-            None
-        },
-    )
+        }
+        Ok(None)
+    }
 }
 
 /// The text; what is not UTF-8 is replaced, and then given whole in base64 beside.

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::show::{Listening, Ports};
 use super::{Preview, of, url};
-use crate::api::compute::sandboxes::{Sandbox, State as SandboxState};
+use crate::api::compute::sandboxes::Sandbox;
 use crate::app::App;
 use crate::http::{Answer, ApiResult, Scoped};
 use crate::machines::Agent;
@@ -25,7 +25,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// The ports of the sandbox that listen now.
 pub(super) async fn listening(app: &App, sandbox: &Sandbox) -> Ports {
-    if sandbox.state != SandboxState::Running {
+    if !sandbox.runs() {
         return Ports::Asleep;
     }
     let Ok(agent) = app.machines.agent(sandbox.id) else { return Ports::Unknown };
@@ -43,7 +43,7 @@ pub(super) async fn status(
     preview: Scoped<Preview, 1>,
 ) -> ApiResult<Answer> {
     let preview = of(&sandbox, preview)?;
-    let probed = if sandbox.state == SandboxState::Running {
+    let probed = if sandbox.runs() {
         match app.machines.agent(sandbox.id) {
             Ok(agent) => probe(&agent, preview.port).await,
             Err(_) => Probed::nothing(Listening::Unknown),

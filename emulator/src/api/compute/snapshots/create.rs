@@ -2,16 +2,17 @@
 
 use axum::extract::State;
 use serde::Deserialize;
-use uuid::Uuid;
 
+use super::removal::clear;
 use super::{Snapshot, Status, check_state, emit};
+use crate::api::compute::sandboxes::transition::{settle, when_settled};
 use crate::api::compute::sandboxes::{Sandbox, State as SandboxState};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::{Answer, ApiError, ApiResult, Input, Scoped, validation};
-use crate::machines::MachineError;
+use crate::machines::Sealed;
 
 /// Ten years.
 const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
@@ -91,104 +92,88 @@ pub(super) async fn create(
         created_at: now,
         updated_at: now,
     };
-    let before = begin(&app, snapshot.clone()).await?;
-    let sealed = app.machines.snapshot(sandbox.id, snapshot.id).await;
-    let done_at = app.clock.now(sandbox.org);
-    match sealed {
-        Ok(sealed) => {
-            let ready = Snapshot {
-                status: Status::Ready,
-                size_bytes: Some(sealed.size_bytes),
-                updated_at: done_at,
-                ..snapshot
-            };
-            let committing = app.clone();
-            let answer = app
-                .store
-                .write(move |tx| -> ApiResult<CommittedAnswer> {
-                    stand_again(tx, &ready, before, done_at)?;
-                    tx.update(&ready)?;
-                    emit(tx, &committing, "snapshot.created", &ready, done_at)?;
-                    let location =
-                        format!("/sandboxes/{}/snapshots/{}", ready.sandbox_id, ready.id);
-                    exchange.commit(tx, &Answer::created(&ready.show(), location)?)
-                })
-                .await;
-            app.due.notify_one();
-            app.emitted.notify_waiters();
-            answer
-        }
-        Err(error) => Err(give_up(&app, snapshot, before, done_at, error).await),
+    begin(&app, snapshot.clone()).await?;
+    let outcome = match app.machines.snapshot(sandbox.id, snapshot.id).await {
+        Ok(sealed) => commit(&app, snapshot.clone(), sealed, exchange).await,
+        Err(error) => match stand_again(&app, &snapshot).await {
+            Ok(()) => Err(error.into()),
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = &outcome {
+        give_up(&app, snapshot, error).await?;
     }
+    outcome
 }
 
-/// Writes the intent: the snapshot is `creating`, its sandbox `snapshotting`. Answers where the sandbox stood.
-async fn begin(app: &App, snapshot: Snapshot) -> ApiResult<SandboxState> {
-    app.store
-        .write(move |tx| -> ApiResult<SandboxState> {
-            // Read again: it may have moved since the request was let in.
-            let sandbox = tx
-                .get::<Sandbox>(snapshot.org, snapshot.sandbox_id)?
-                .ok_or_else(|| ApiError::not_found("sandbox", snapshot.sandbox_id))?;
-            check_state(&sandbox)?;
-            let before = sandbox.state;
-            tx.update(&Sandbox {
-                state: SandboxState::Snapshotting,
-                operation: snapshot.operation,
-                updated_at: snapshot.created_at,
-                ..sandbox
-            })?;
-            tx.insert(&snapshot)?;
-            Ok(before)
-        })
-        .await
-}
-
-/// The sandbox stands where it stood, unless somebody else has moved it meanwhile.
-fn stand_again(
-    tx: &crate::store::Tx<'_>,
-    snapshot: &Snapshot,
-    before: SandboxState,
-    now: Timestamp,
-) -> ApiResult<()> {
-    tx.modify::<Sandbox>(snapshot.org, snapshot.sandbox_id, |sandbox| {
-        if sandbox.state == SandboxState::Snapshotting && sandbox.operation == snapshot.operation {
-            sandbox.state = before;
-            sandbox.updated_at = now;
-        }
-    })?;
+/// Writes the intent: the snapshot is `creating`, its sandbox `snapshotting`.
+async fn begin(app: &App, snapshot: Snapshot) -> ApiResult<()> {
+    let (org, id) = (snapshot.org, snapshot.sandbox_id);
+    when_settled(app, org, id, move |tx, mut sandbox| {
+        check_state(&sandbox)?;
+        sandbox.state = SandboxState::Snapshotting;
+        sandbox.operation = snapshot.operation;
+        sandbox.updated_at = snapshot.created_at;
+        tx.update(&sandbox)?;
+        tx.insert(&snapshot)?;
+        Ok(())
+    })
+    .await?;
+    app.activity.ring();
     Ok(())
 }
 
-async fn give_up(
+/// The sandbox stands where it stood.
+fn settled(sandbox: &mut Sandbox, now: Timestamp) {
+    sandbox.state = if sandbox.runs() { SandboxState::Running } else { SandboxState::Paused };
+    sandbox.updated_at = now;
+}
+
+async fn stand_again(app: &App, snapshot: &Snapshot) -> ApiResult<()> {
+    let (org, id, operation) = (snapshot.org, snapshot.sandbox_id, snapshot.operation);
+    settle(app, org, id, operation, |_, sandbox, now| {
+        settled(sandbox, now);
+        Ok(())
+    })
+    .await
+}
+
+async fn commit(
     app: &App,
     snapshot: Snapshot,
-    before: SandboxState,
-    now: Timestamp,
-    error: MachineError,
-) -> ApiError {
-    let id: Uuid = snapshot.id;
-    // Of a seal that broke off nothing may stay.
-    if let Err(error) = app.machines.remove_snapshot(id).await {
-        tracing::warn!("snapshot {id} could not be cleared away: {error}");
-    }
-    let error = ApiError::from(error);
+    sealed: Sealed,
+    exchange: ExchangeRef,
+) -> ApiResult<CommittedAnswer> {
+    let (org, id, operation) = (snapshot.org, snapshot.sandbox_id, snapshot.operation);
+    let app_ = app.clone();
+    settle(app, org, id, operation, move |tx, sandbox, now| {
+        settled(sandbox, now);
+        let ready = Snapshot {
+            status: Status::Ready,
+            size_bytes: Some(sealed.size_bytes),
+            updated_at: now,
+            ..snapshot
+        };
+        tx.update(&ready)?;
+        emit(tx, &app_, "snapshot.created", &ready, now)?;
+        let location = format!("/sandboxes/{id}/snapshots/{}", ready.id);
+        exchange.commit(tx, &Answer::created(&ready.show(), location)?)
+    })
+    .await
+}
+
+/// A snapshot that could not be made stays as `failed` with the reason; its files go.
+async fn give_up(app: &App, snapshot: Snapshot, error: &ApiError) -> ApiResult<()> {
+    clear(app, &[snapshot.id]).await;
     let failed = Snapshot {
         status: Status::Failed,
         error: Some(error.message.clone()),
-        updated_at: now,
+        updated_at: app.clock.now(snapshot.org),
         ..snapshot
     };
-    let written: ApiResult<()> = app
-        .store
-        .write(move |tx| {
-            stand_again(tx, &failed, before, now)?;
-            tx.update(&failed)?;
-            Ok(())
-        })
-        .await;
+    app.store.write(move |tx| ApiResult::Ok(tx.update(&failed).map(drop)?)).await?;
     app.due.notify_one();
-    written.err().unwrap_or(error)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::{Answer, ApiError, ApiResult, Scoped, codes};
-use crate::store::{Filter, StoreError, Tx};
+use crate::store::{StoreError, Tx};
 
 /// How many one turn of the lifecycle removes.
 const TURN: u32 = 100;
@@ -73,7 +73,7 @@ fn forget(tx: &Tx<'_>, app: &App, snapshot: &Snapshot, now: Timestamp) -> ApiRes
 }
 
 /// Removes the files of snapshots whose rows are gone.
-async fn clear(app: &App, snapshots: &[Uuid]) {
+pub(super) async fn clear(app: &App, snapshots: &[Uuid]) {
     for id in snapshots {
         if let Err(error) = app.machines.remove_snapshot(*id).await {
             tracing::warn!("the files of snapshot {id} stay until the next start: {error}");
@@ -100,36 +100,6 @@ pub async fn expire_due(app: &App, org: Uuid) -> ApiResult<usize> {
         clear(app, &gone).await;
     }
     Ok(gone.len())
-}
-
-/// Removes the rows of a sandbox's snapshots, in the transaction that removes the sandbox. The files that are left go
-/// by [`clear_of_removed`].
-pub fn forget_all_of(
-    tx: &Tx<'_>,
-    app: &App,
-    org: Uuid,
-    sandbox: Uuid,
-    now: Timestamp,
-) -> ApiResult<Vec<Uuid>> {
-    use crate::store::Paging;
-    const PAGE: Paging = Paging::Cursor { before: None, size: 100 };
-    let filter = Filter { org, parent: Some(sandbox), ..Filter::default() };
-    let mut gone = Vec::new();
-    loop {
-        let part = tx.page::<Snapshot>(&filter, PAGE)?;
-        if part.items.is_empty() {
-            return Ok(gone);
-        }
-        for snapshot in part.items {
-            forget(tx, app, &snapshot, now)?;
-            gone.push(snapshot.id);
-        }
-    }
-}
-
-/// Removes the files of snapshots that [`forget_all_of`] has forgotten.
-pub async fn clear_of_removed(app: &App, snapshots: &[Uuid]) {
-    clear(app, snapshots).await;
 }
 
 /// What a crash has left, at start-up and before requests come: a snapshot that was being made has failed, files
