@@ -1,5 +1,11 @@
 //! A whole emulator on a free port, and a client as small as can be: what a test sees is what a client would.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc
+)]
 #![allow(clippy::indexing_slicing, missing_docs)]
 
 use std::net::SocketAddr;
