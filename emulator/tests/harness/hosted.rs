@@ -72,7 +72,6 @@ impl Sandbox {
 }
 
 /// Waits until something holds, within a bound.
-#[track_caller]
 pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
