@@ -3,6 +3,7 @@
 pub mod exec;
 pub mod exec_stream;
 pub mod files;
+pub mod previews;
 pub mod sandboxes;
 pub mod snapshots;
 pub mod templates;
@@ -13,11 +14,12 @@ use crate::http::Route;
 pub fn routes() -> Vec<Route> {
     [
         sandboxes::routes(),
-        templates::routes(),
         exec::routes(),
         exec_stream::routes(),
         files::routes(),
         snapshots::routes(),
+        previews::routes(),
+        templates::routes(),
     ]
     .into_iter()
     .flatten()

@@ -76,10 +76,12 @@ codes! {
     OUTCOME_UNKNOWN             500 final "chosen";
     not_emulated                501 final "chosen";
     AGENT_UNAVAILABLE           502 retry "api-reference/files";
+    PREVIEW_BROKEN              502 retry "chosen";
     NO_MACHINES                 503 final "chosen";
     NO_READY_MACHINE            503 final "miosa-python 2.19";
     UNAVAILABLE                 503 retry "miosa-go 2.0";
     PREVIEW_NOT_LISTENING       503 retry "miosa-cli";
+    PREVIEW_TIMEOUT             504 final "chosen";
     SANDBOX_READY_TIMEOUT       504 retry "miosa-go 2.0";
     NO_SPACE                    507 final "chosen";
 }

@@ -32,7 +32,8 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    fn host(&self, host: &str) -> bool {
+    /// Whether a `Host` is one that we go by.
+    pub fn host(&self, host: &str) -> bool {
         let name = name_of(host).to_ascii_lowercase();
         if name == "localhost" || name.ends_with(".localhost") {
             return true;

@@ -32,9 +32,9 @@ impl<S: Sync> FromRequestParts<S> for Reader {
     }
 }
 
-/// The URL at which a sandbox's own server can be seen; `None` where no preview can be offered.
-fn preview_url(_app: &App, _sandbox: &Sandbox, _host: Option<&str>) -> Option<String> {
-    None
+/// The URL at which a sandbox's own server can be seen; `None` while it has no preview.
+fn preview_url(app: &App, sandbox: &Sandbox, host: Option<&str>) -> Option<String> {
+    crate::proxy::sandbox_url(app, host.unwrap_or_default(), sandbox)
 }
 
 /// The record (`api-reference/sandboxes`; fields: miosa-python 2.19, miosa-go 2.0, contract fixture public-v1).
