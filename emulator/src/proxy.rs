@@ -205,7 +205,7 @@ pub async fn restore(app: &App) -> Result<(), StoreError> {
             ports::Wanted { label: Some(preview.label.clone()), loopback: preview.loopback_port };
         let Ok(shown) = app.previews.open(app, &sandbox, preview.port, wanted) else { continue };
         app.previews.assign((sandbox.id, preview.port), preview.id);
-        if shown.loopback != preview.loopback_port {
+        if shown.loopback.is_some() && shown.loopback != preview.loopback_port {
             app.store
                 .write(move |tx| {
                     tx.modify::<Preview>(preview.org, preview.id, |preview| {

@@ -1,7 +1,7 @@
 //! Which places have previews, under which names, and on which loopback ports.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -171,7 +171,7 @@ impl PreviewPorts {
 
 /// A listener on the loopback address that the emulator listens on: the wanted port where it is free.
 fn bind(app: &App, wanted: Option<u16>) -> Option<(TcpListener, u16)> {
-    let address = app.listening.get().map(SocketAddr::ip).filter(|ip| ip.is_loopback())?;
+    let address = app.listening.get().map(SocketAddr::ip).filter(IpAddr::is_loopback)?;
     let listener = wanted
         .and_then(|port| TcpListener::bind((address, port)).ok())
         .map_or_else(|| TcpListener::bind((address, 0)), Ok);
