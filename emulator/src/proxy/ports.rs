@@ -132,14 +132,11 @@ impl PreviewPorts {
         });
     }
 
-    /// The place with this label; without a port the one on 3000, else the lowest.
-    pub(super) fn find(&self, label: &str, port: Option<u16>) -> Option<Place> {
+    /// The place with this label and port.
+    pub(super) fn find(&self, label: &str, port: u16) -> Option<Place> {
         let slots = self.lock();
-        let named = slots.iter().filter(|(_, slot)| slot.shown.label.eq_ignore_ascii_case(label));
-        named
-            .map(|(place, _)| *place)
-            .filter(|place| port.is_none_or(|port| place.1 == port))
-            .min_by_key(|place| (place.1 != 3000, place.1))
+        let mut on_port = slots.iter().filter(|(place, _)| place.1 == port);
+        on_port.find(|(_, slot)| slot.shown.label.eq_ignore_ascii_case(label)).map(|found| *found.0)
     }
 
     /// The organization and id of the preview that a place belongs to.
