@@ -11,7 +11,7 @@ pub mod platform;
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -59,6 +59,8 @@ pub fn router(app: &App) -> Router {
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        // Each route has a limit of its own, held where its body is read.
+        .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(request_id::panicked))
         .layer(from_fn_with_state(app.clone(), idempotency::layer))
         .layer(from_fn_with_state(app.clone(), rate_limit::layer))

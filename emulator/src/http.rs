@@ -19,6 +19,7 @@ pub mod rate_limit;
 pub mod request_id;
 pub mod route;
 pub mod scoped;
+pub mod sse;
 pub mod validation;
 
 pub use answer::Answer;

@@ -5,10 +5,12 @@
 
 pub mod api;
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod control;
 pub mod http;
 pub mod ids;
+pub mod lifecycle;
 pub mod machines;
 pub mod proxy;
 pub mod server;

@@ -1,6 +1,9 @@
-//! The emulator's program.
+//! The emulator's program. It parses arguments, nothing else.
 
-fn main() {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     // First: a stage of a machine must not have threads or open files of ours.
     miosa_emulator::machines::namespace::enter::maybe_enter();
+    miosa_emulator::cli::run()
 }

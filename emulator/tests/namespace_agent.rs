@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use machines::{Bench, eventually, processes_with, spec};
 use miosa_agent::protocol::{Command, Exec};
 use miosa_emulator::machines::namespace::NamespaceHost;
-use miosa_emulator::machines::{Agent, Base, MachineHost, Started};
+use miosa_emulator::machines::{Agent, Base, MachineHost, Machines, Started};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -173,6 +173,29 @@ async fn a_machine_whose_connection_is_dropped_ends_and_can_start_again() {
     let agent = connect(bench.host.start(id).await.unwrap()).await;
     assert!(processes_with(&mark).is_empty());
     assert_eq!(ok(&agent, "cat a").await, "kept");
+}
+
+#[tokio::test]
+async fn the_registry_leads_a_machine_through_its_life() {
+    let bench = bench().await;
+    let machines = Machines::new(std::sync::Arc::new(bench.host));
+    let spec = spec(Base::Template("blank".into()));
+    let (id, snapshot) = (spec.id, Uuid::new_v4());
+    machines.create(&spec).await.unwrap();
+    ok(&machines.agent(id).unwrap(), "echo one > a").await;
+    assert!(machines.snapshot(id, snapshot).await.unwrap().size_bytes > 0);
+    ok(&machines.agent(id).unwrap(), "echo two > a").await;
+    machines.freeze(id).await.unwrap();
+    machines.thaw(id).await.unwrap();
+    machines.restore(id, snapshot).await.unwrap();
+    assert_eq!(ok(&machines.agent(id).unwrap(), "cat a").await, "one");
+    machines.stop(id).await.unwrap();
+    assert!(machines.agent(id).is_err());
+    machines.start(id).await.unwrap();
+    assert_eq!(ok(&machines.agent(id).unwrap(), "cat a").await, "one");
+    machines.remove(id).await.unwrap();
+    machines.remove_snapshot(snapshot).await.unwrap();
+    assert_eq!(std::fs::read_dir(bench.data.path().join("layers")).unwrap().count(), 0);
 }
 
 #[test]

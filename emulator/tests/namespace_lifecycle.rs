@@ -177,6 +177,68 @@ async fn deletions_links_modes_and_holes_survive_snapshot_upon_snapshot() {
 }
 
 #[tokio::test]
+async fn a_machine_stands_on_as_many_layers_as_a_snapshot_may_have() {
+    use std::os::unix::fs::chown;
+    let bench = bench().await;
+    let mut machine = bench.blank().await;
+    machine.ok("echo deep > /workspace/deep").await;
+    let bottom = bench.snapshot(&machine).await;
+    // A snapshot of 300 layers, written as the host writes them; their numbers are as long as they may get.
+    let owner = std::fs::metadata(bench.data.path().join("layers/0/root")).unwrap();
+    let (uid, gid) =
+        (std::os::unix::fs::MetadataExt::uid(&owner), std::os::unix::fs::MetadataExt::gid(&owner));
+    let mut chain = Vec::new();
+    for number in 100_000..100_299 {
+        for part in ["root", "usr"] {
+            let dir = bench.data.path().join(format!("layers/{number}/{part}"));
+            std::fs::create_dir_all(&dir).unwrap();
+            chown(&dir, Some(uid), Some(gid)).unwrap();
+        }
+        chain.push(number.to_string());
+    }
+    chain.push("0".to_owned());
+    let meta = format!(r#"{{"chain":[{}],"size_bytes":1}}"#, chain.join(","));
+    std::fs::write(bench.data.path().join(format!("snapshots/{bottom}/meta.json")), meta).unwrap();
+    let mut top = bench.fork(bottom).await;
+    assert_eq!(top.ok("cat /workspace/deep").await, "deep");
+    let deeper = bench.host.snapshot(top.id, Uuid::new_v4()).await;
+    assert!(deeper.unwrap_err().to_string().contains("300 deep"));
+    top.ok("true").await;
+}
+
+#[tokio::test]
+async fn a_data_directory_on_a_containers_layers_is_reported_with_advice() {
+    if std::env::var_os("ON_OVERLAY").is_none() {
+        if !nix::unistd::geteuid().is_root() {
+            // Only root can prepare the trial, and its trial covers what an ordinary user would see.
+            return;
+        }
+        let dir = tempfile::TempDir::new().unwrap();
+        let exe = std::env::current_exe().unwrap();
+        let script = format!(
+            "cd {} && mkdir l u w m && mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m && cd / && \
+             TMPDIR={0}/m ON_OVERLAY=1 exec {} --exact a_data_directory_on_a_containers_layers_is_reported_with_advice",
+            dir.path().display(),
+            exe.display()
+        );
+        let output =
+            Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+        return;
+    }
+    let bench = bench().await;
+    let notes = bench.host.notes().await;
+    let note = notes.iter().find(|n| n.topic == "namespaces").unwrap();
+    assert_eq!(note.level, miosa_emulator::machines::NoteLevel::Broken);
+    assert!(
+        note.text.contains("overlay") && note.text.contains("choose another --data"),
+        "{note:?}"
+    );
+    assert!(bench.host.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_restore_costs_the_same_for_a_kilobyte_and_200_megabytes() {
     let bench = bench().await;
     let mut small = bench.blank().await;

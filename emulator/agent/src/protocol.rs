@@ -304,7 +304,7 @@ pub struct Port {
 pub struct Usage {
     /// CPU time of all processes, ended ones included, in milliseconds.
     pub cpu_ms: u64,
-    /// Resident memory of all processes, in bytes.
+    /// Resident memory of all processes but the agent, in bytes; what they share counts for each.
     pub memory_bytes: u64,
     /// Bytes received on all interfaces but `lo`; `None` where there is no other.
     pub network_rx_bytes: Option<u64>,

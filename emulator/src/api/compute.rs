@@ -1,12 +1,27 @@
 //! The compute chapter.
 
+pub mod exec;
+pub mod exec_stream;
+pub mod files;
 pub mod previews;
 pub mod sandboxes;
+pub mod snapshots;
 pub mod templates;
 
 use crate::http::Route;
 
 /// Every route of the chapter.
 pub fn routes() -> Vec<Route> {
-    [previews::routes(), sandboxes::routes(), templates::routes()].into_iter().flatten().collect()
+    [
+        sandboxes::routes(),
+        exec::routes(),
+        exec_stream::routes(),
+        files::routes(),
+        snapshots::routes(),
+        previews::routes(),
+        templates::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::codes;
 use super::error::{ApiError, ApiResult};
@@ -43,7 +43,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8], unread: &mut Vec<String>) -> Api
             format!("The body nests deeper than {MAX_DEPTH} levels."),
         ));
     }
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| {
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| {
         ApiError::new(codes::INVALID_JSON, format!("The body is not JSON: {error}"))
     })?;
     if !value.is_object() {
@@ -102,17 +102,32 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
             .map_err(|error| ApiError::parameter("query", error))?;
-        let known =
-            pairs.into_iter().filter(|(name, _)| !pagination::PARAMETERS.contains(&name.as_str()));
-        let deserializer =
-            serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(known);
         let mut unread = Vec::new();
-        let value =
-            serde_ignored::deserialize(deserializer, |path| unread.push(format!("?{path}")))
-                .map_err(|error: serde::de::value::Error| ApiError::parameter("query", error))?;
+        let value = query_to(pairs, &mut unread)?;
         exchange.note(|notes| notes.unread.extend(unread));
         Ok(Self(value))
     }
+}
+
+/// Reads query pairs into a type, collecting the names that the type does not know. Of two with one name the last counts.
+fn query_to<T: DeserializeOwned>(
+    pairs: Vec<(String, String)>,
+    unread: &mut Vec<String>,
+) -> ApiResult<T> {
+    let known: Map<String, Value> = pairs
+        .into_iter()
+        .filter(|(name, _)| !pagination::PARAMETERS.contains(&name.as_str()))
+        .map(|(name, value)| (name, Value::String(value)))
+        .collect();
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(Value::Object(known), &mut track);
+    let parsed: Result<T, serde_json::Error> =
+        serde_ignored::deserialize(tracked, |path| unread.push(format!("?{path}")));
+    parsed.map_err(|error| {
+        let message = error.to_string();
+        let name = message.split('`').nth(1).filter(|_| message.starts_with("missing field"));
+        ApiError::parameter(name.unwrap_or(&track.path().to_string()), &message)
+    })
 }
 
 /// A query parameter that is a number: `serde` gives every query value as text.
@@ -216,6 +231,31 @@ mod tests {
         );
         let error = read("{}").0.unwrap_err();
         assert_eq!(error.details.unwrap()[0]["field"], "name");
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Query {
+        path: Option<String>,
+        #[serde(default, deserialize_with = "numeric")]
+        depth: Option<u32>,
+    }
+
+    #[test]
+    fn query_parameters_are_optional_typed_and_remembered() {
+        let read = |text: &str| {
+            let mut unread = Vec::new();
+            let query: ApiResult<Query> =
+                query_to(serde_urlencoded::from_str(text).unwrap(), &mut unread);
+            (query, unread)
+        };
+        let (query, unread) = read("path=%2Fa&depth=3&page=2&pth=x");
+        let query = query.unwrap();
+        assert_eq!((query.path.as_deref(), query.depth), (Some("/a"), Some(3)));
+        assert_eq!(unread, ["?pth"]);
+        assert!(read("").0.unwrap().path.is_none());
+        let error = read("depth=x").0.unwrap_err();
+        assert_eq!(error.code, codes::INVALID_PARAMETER);
+        assert!(error.message.starts_with("depth: "), "{}", error.message);
     }
 
     #[test]

@@ -385,7 +385,9 @@ impl MachineHost for NamespaceHost {
         let sealed = sealed?;
         let record = sealed.clone();
         self.on_disk(move |layout| {
-            files::settle(&layout.layers())?;
+            if let Some(newest) = record.chain.first() {
+                files::settle(&layout.layers().join(newest.to_string()))?;
+            }
             layout.write_snapshot(snapshot, &record)
         })
         .await?;

@@ -301,10 +301,10 @@ impl Inner {
         lock(&self.slots).entry(id).or_default().clone()
     }
 
-    /// Forgets a slot that nobody else waits for.
+    /// Forgets a slot that nobody waits for; the caller and the table hold the last two.
     fn forget(&self, id: Uuid) {
         let mut slots = lock(&self.slots);
-        // The table holds it once, the change that calls this twice: for its turn, and for its work.
+        // The change that calls this holds it twice: for its turn, and for its work.
         if slots.get(&id).is_some_and(|slot| Arc::strong_count(slot) <= 3) {
             slots.remove(&id);
         }

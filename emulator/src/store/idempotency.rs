@@ -83,6 +83,17 @@ impl View<'_> {
             answer,
         }))
     }
+
+    /// The organizations that have records.
+    pub fn idempotency_orgs(&self) -> Result<Vec<Uuid>, StoreError> {
+        let mut statement = self.conn.prepare_cached("SELECT DISTINCT org FROM idempotency")?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+        let mut orgs = Vec::new();
+        for row in rows {
+            orgs.extend(Uuid::parse_str(&row?));
+        }
+        Ok(orgs)
+    }
 }
 
 impl Tx<'_> {

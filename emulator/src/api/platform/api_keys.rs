@@ -5,6 +5,7 @@ mod mint;
 mod record;
 mod routes;
 
+pub(super) use mint::{bond, not_a_token, retire};
 pub use record::{ApiKey, RetiredKey};
 pub use routes::routes;
 

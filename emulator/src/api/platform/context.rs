@@ -13,7 +13,7 @@ use super::workspaces::Workspace;
 use crate::app::App;
 use crate::http::auth::{Caller, Context, Method};
 use crate::http::{ApiError, ApiResult, codes, validation};
-use crate::store::View;
+use crate::store::{Tx, View};
 
 fn refused(header: &str, asked: &str) -> ApiError {
     ApiError::new(
@@ -104,27 +104,8 @@ async fn adopt(
     let of_app = app.clone();
     app.store
         .write(move |tx| {
-            let current = tx.get_any::<Organization>(credential.org)?;
-            let organization = match (&asked.tenant, current) {
-                (Some(tenant), Some(current))
-                    if *tenant == current.slug || is_id(tenant, current.id) =>
-                {
-                    current
-                }
-                (None, Some(current)) => current,
-                (None, None) => return Err(refusal.clone()),
-                (Some(tenant), _) => match Uuid::parse_str(tenant) {
-                    Ok(id) => organizations::ensure(tx, &of_app, New::of_id(id))?,
-                    Err(_) => match tx.by_slug_any::<Organization>(tenant)? {
-                        Some(known) => known,
-                        None => {
-                            validation::slug("X-MIOSA-Tenant", tenant)
-                                .map_err(|_| refusal.clone())?;
-                            organizations::ensure(tx, &of_app, New::of_slug(tenant))?
-                        }
-                    },
-                },
-            };
+            let organization =
+                adopted(tx, &of_app, credential.org, asked.tenant.as_deref(), &refusal)?;
             credential.org = organization.id;
             let workspace = match &asked.workspace {
                 Some(named) => ownership::adopt_workspace(tx, &of_app, organization.id, named)
@@ -134,4 +115,27 @@ async fn adopt(
             Ok(caller(&credential, &organization, workspace, asked.workspace.is_some()))
         })
         .await
+}
+
+/// The credential's own organization, or the one that is asked for.
+fn adopted(
+    tx: &Tx<'_>,
+    app: &App,
+    own: Uuid,
+    tenant: Option<&str>,
+    refusal: &ApiError,
+) -> ApiResult<Organization> {
+    let own = tx.get_any::<Organization>(own)?.ok_or_else(|| refusal.clone())?;
+    let Some(tenant) = tenant else { return Ok(own) };
+    if tenant == own.slug {
+        return Ok(own);
+    }
+    if let Ok(id) = Uuid::parse_str(tenant) {
+        return organizations::ensure(tx, app, New::of_id(id));
+    }
+    if let Some(known) = tx.by_slug_any::<Organization>(tenant)? {
+        return Ok(known);
+    }
+    validation::slug("X-MIOSA-Tenant", tenant).map_err(|_| refusal.clone())?;
+    organizations::ensure(tx, app, New::of_slug(tenant))
 }

@@ -53,13 +53,12 @@ impl Identities for PlatformIdentities {
             let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
             (cache.known.get(&digest).cloned(), cache.forgotten)
         };
-        let known = match known {
-            Some(known) => known,
-            None => {
-                let found = Arc::new(find(app, credential, context).await?);
-                self.keep(digest, &found, forgotten);
-                found
-            }
+        let known = if let Some(known) = known {
+            known
+        } else {
+            let found = Arc::new(find(app, credential, context).await?);
+            self.keep(digest, &found, forgotten);
+            found
         };
         let now = app.clock.now(known.caller.org);
         if known.expires_at.is_some_and(|at| at <= now) {

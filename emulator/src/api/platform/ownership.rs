@@ -57,6 +57,31 @@ pub(super) fn out_of_bounds() -> ApiError {
     )
 }
 
+/// The workspace that the selectors name, for what is stricter than other creates (`POST /projects`): a slug must be
+/// there, an external id is found or made.
+///
+/// # Errors
+/// As [`resolve`].
+pub(super) fn existing_workspace(
+    tx: &Tx<'_>,
+    app: &App,
+    caller: &Caller,
+    selectors: &Selectors,
+    now: Timestamp,
+) -> ApiResult<Workspace> {
+    if let (Some(slug), None, None) =
+        (&selectors.workspace_slug, caller.bound_workspace, &selectors.workspace_id)
+        && !app.config.adopt
+        && tx.by_slug::<Workspace>(caller.org, slug)?.is_none()
+    {
+        return Err(ApiError::new(
+            codes::WORKSPACE_NOT_FOUND,
+            format!("workspace_slug: there is no workspace {slug}."),
+        ));
+    }
+    workspace(tx, app, caller, selectors, now)
+}
+
 fn workspace(
     tx: &Tx<'_>,
     app: &App,
@@ -191,12 +216,12 @@ pub(super) fn make_workspace(
     now: Timestamp,
 ) -> ApiResult<Workspace> {
     let id = make.id.unwrap_or_else(|| app.ids.next());
-    let made = Workspace {
+    let workspace = Workspace {
         external_workspace_id: make.external,
         ..Workspace::new(id, org, &make.name, &make.slug, now)
     };
-    tx.insert(&made)?;
-    Ok(made)
+    tx.insert(&workspace)?;
+    Ok(workspace)
 }
 
 fn make_project(
@@ -207,12 +232,12 @@ fn make_project(
     now: Timestamp,
 ) -> ApiResult<Project> {
     let id = make.id.unwrap_or_else(|| app.ids.next());
-    let made = Project {
+    let project = Project {
         external_project_id: make.external,
         ..Project::new(id, workspace.org, workspace.id, &make.name, &make.slug, now)
     };
-    tx.insert(&made)?;
-    Ok(made)
+    tx.insert(&project)?;
+    Ok(project)
 }
 
 /// The workspace that a header or a body names by id or slug.

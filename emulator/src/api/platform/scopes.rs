@@ -1,1 +1,225 @@
-//! x
+//! What a key can be allowed to do (miosa-cli-go; `platform/api-keys`).
+
+use serde_json::{Value, json};
+
+use crate::http::{ApiError, ApiResult, Caller, codes};
+
+/// What can be read and written.
+const RESOURCES: &[&str] = &[
+    "projects",
+    "events",
+    "products",
+    "sandboxes",
+    "previews",
+    "deployments",
+    "domains",
+    "databases",
+    "env",
+    "osa",
+    "cloud",
+    "egress",
+    "agent_runtime_profiles",
+    "agents",
+    "project_auth",
+    "project_integrations",
+    "billing",
+    "storage",
+    "cron_jobs",
+    "connections",
+    "computers",
+    "data",
+    "usage",
+    "audit",
+];
+
+/// What else can be done.
+const FURTHER: &[&str] =
+    &["sandboxes:create", "sandboxes:exec", "agents:run", "env:reveal", "provision", "*"];
+
+/// A named set of scopes.
+#[derive(Debug, Clone, Copy)]
+struct Preset {
+    name: &'static str,
+    description: &'static str,
+    /// `*:read` is every resource's.
+    scopes: &'static [&'static str],
+}
+
+const PRESETS: &[Preset] = &[
+    Preset { name: "read-only", description: "Read everything.", scopes: &["*:read"] },
+    Preset {
+        name: "ci",
+        description: "Sandboxes, deployments and previews; environment variables read-only.",
+        scopes: &[
+            "sandboxes:read",
+            "sandboxes:write",
+            "sandboxes:create",
+            "sandboxes:exec",
+            "deployments:read",
+            "deployments:write",
+            "previews:read",
+            "previews:write",
+            "env:read",
+        ],
+    },
+    Preset {
+        name: "agent",
+        description: "Agents, sandboxes and previews; environment variables read-only.",
+        scopes: &[
+            "agents:read",
+            "agents:write",
+            "agents:run",
+            "sandboxes:read",
+            "sandboxes:write",
+            "sandboxes:create",
+            "sandboxes:exec",
+            "previews:read",
+            "previews:write",
+            "env:read",
+        ],
+    },
+    Preset {
+        name: "cli",
+        description: "What the agent preset allows, connections, and deployments read-only.",
+        scopes: &[
+            "agents:read",
+            "agents:write",
+            "agents:run",
+            "sandboxes:read",
+            "sandboxes:write",
+            "sandboxes:create",
+            "sandboxes:exec",
+            "previews:read",
+            "previews:write",
+            "env:read",
+            "connections:read",
+            "connections:write",
+            "deployments:read",
+        ],
+    },
+];
+
+impl Preset {
+    fn expanded(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for scope in self.scopes {
+            if *scope == "*:read" {
+                all.extend(RESOURCES.iter().map(|resource| format!("{resource}:read")));
+            } else {
+                all.push((*scope).to_owned());
+            }
+        }
+        all
+    }
+}
+
+/// The presets as clients read them.
+pub(super) fn presets() -> Vec<Value> {
+    PRESETS
+        .iter()
+        .map(|preset| {
+            json!({
+                "name": preset.name,
+                "scopes": preset.expanded(),
+                "description": preset.description,
+            })
+        })
+        .collect()
+}
+
+fn known(scope: &str) -> bool {
+    FURTHER.contains(&scope)
+        || scope.split_once(':').is_some_and(|(resource, level)| {
+            RESOURCES.contains(&resource) && matches!(level, "read" | "write" | "*")
+        })
+}
+
+/// The scopes that a request names, presets spelled out, each once.
+///
+/// # Errors
+/// 422 for one that is not known, and for an empty list: it would allow nothing.
+pub(super) fn expand(
+    scopes: Option<Vec<String>>,
+    preset: Option<&str>,
+) -> ApiResult<Option<Vec<String>>> {
+    if scopes.is_none() && preset.is_none() {
+        return Ok(None);
+    }
+    let mut all: Vec<String> = Vec::new();
+    let find = |name: &str| PRESETS.iter().find(|preset| preset.name == name);
+    if let Some(name) = preset {
+        let preset = find(name).ok_or_else(|| {
+            let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+            ApiError::field("preset", format!("must be one of {}", names.join(", ")))
+        })?;
+        all.extend(preset.expanded());
+    }
+    for scope in scopes.unwrap_or_default() {
+        match find(&scope) {
+            Some(preset) => all.extend(preset.expanded()),
+            None if known(&scope) => all.push(scope),
+            None => {
+                return Err(ApiError::field(
+                    "scopes",
+                    format!(
+                        "{scope:?} is no scope. Scopes are resource:read and resource:write, sandboxes:create, sandboxes:exec, agents:run."
+                    ),
+                ));
+            }
+        }
+    }
+    if all.is_empty() {
+        return Err(ApiError::field("scopes", "must name at least one scope, or be left out"));
+    }
+    let mut once: Vec<String> = Vec::new();
+    for scope in all {
+        if !once.contains(&scope) {
+            once.push(scope);
+        }
+    }
+    Ok(Some(once))
+}
+
+/// What the caller may hand on: what was asked for when it holds that itself, and without a wish what it holds.
+///
+/// # Errors
+/// 403 with the scopes that are wider than the caller's.
+pub(super) fn handed_on(
+    caller: &Caller,
+    asked: Option<Vec<String>>,
+) -> ApiResult<Option<Vec<String>>> {
+    let Some(asked) = asked else { return Ok(caller.scopes.clone()) };
+    let wider: Vec<&String> = asked.iter().filter(|scope| !caller.may(scope)).collect();
+    if wider.is_empty() {
+        return Ok(Some(asked));
+    }
+    Err(ApiError::new(codes::FORBIDDEN, "Requested scopes exceed caller's permissions.")
+        .details(json!({ "invalid_scopes": wider })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scope_of_a_preset_is_known() {
+        for preset in PRESETS {
+            for scope in preset.expanded() {
+                assert!(known(&scope), "{}: {scope}", preset.name);
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_and_empty_scopes_are_refused_and_presets_spelled_out() {
+        for bad in [vec![], vec!["sandbox:read"], vec!["sandboxes"], vec!["sandboxes:delete"]] {
+            let bad = Some(bad.into_iter().map(str::to_owned).collect());
+            assert_eq!(expand(bad, None).unwrap_err().code, codes::VALIDATION_FAILED);
+        }
+        let both = expand(Some(vec!["ci".into(), "env:read".into()]), None).unwrap().unwrap();
+        assert_eq!(both.iter().filter(|scope| *scope == "env:read").count(), 1);
+        assert_eq!(expand(None, Some("ci")).unwrap().unwrap(), both);
+        assert_eq!(expand(None, None).unwrap(), None);
+        assert!(expand(None, Some("nope")).is_err());
+    }
+}

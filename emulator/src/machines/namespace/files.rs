@@ -113,9 +113,40 @@ async fn run(command: &mut Command, what: &'static str) -> Result<String, Machin
     Err(super::host(format!("{what}: {}", String::from_utf8_lossy(&output.stderr).trim())))
 }
 
-/// Waits until the file system that holds `path` has everything on disk. Blocks.
-pub fn settle(path: &Path) -> io::Result<()> {
-    nix::unistd::syncfs(File::open(path)?).map_err(io::Error::from)
+/// Waits until a layer is on disk, so that no snapshot has empty files after a power cut. A few files are
+/// waited for one by one: the whole file system may have much else to write. Blocks.
+pub fn settle(layer: &Path) -> io::Result<()> {
+    let Some(files) = few_files(layer) else {
+        return nix::unistd::syncfs(File::open(layer)?).map_err(io::Error::from);
+    };
+    for file in files {
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The regular files of a layer, opened; `None` when there are many, or some that may not be read.
+fn few_files(layer: &Path) -> Option<Vec<File>> {
+    const FEW: usize = 32;
+    let mut waiting = vec![layer.to_owned()];
+    let mut files = Vec::new();
+    while let Some(dir) = waiting.pop() {
+        // The directory itself, for the names in it.
+        files.push(File::open(&dir).ok()?);
+        for entry in fs::read_dir(&dir).ok()? {
+            let entry = entry.ok()?;
+            let kind = entry.file_type().ok()?;
+            if kind.is_dir() {
+                waiting.push(entry.path());
+            } else if kind.is_file() {
+                files.push(File::open(entry.path()).ok()?);
+            }
+            if files.len() + waiting.len() > FEW {
+                return None;
+            }
+        }
+    }
+    Some(files)
 }
 
 /// Puts the agent where machines can execute it and not change it; the two directories to mount together,

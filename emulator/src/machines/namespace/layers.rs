@@ -9,7 +9,7 @@
 //!
 //! The meta file decides what exists: it is written whole after what it names is there, and removed before. What
 //! no meta file names is a leftover of an interrupted step and is swept at start. A layer is a number: overlayfs
-//! takes a machine's layers in one page of text, which then holds some five hundred of them.
+//! takes a machine's layers in one page of text, which then holds hundreds of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -24,8 +24,8 @@ use uuid::Uuid;
 use super::super::Shape;
 use super::usermap::UserMap;
 
-/// Most layers below a machine's top: what fits into overlayfs' page of options, and its own limit.
-pub const DEEPEST: usize = 400;
+/// Most layers below a machine's top: as many names of six digits fit into overlayfs' page of options.
+pub const DEEPEST: usize = 300;
 const META: &str = "meta.json";
 /// The two parts of every layer: `/` and `/usr`.
 const PARTS: [&str; 2] = ["root", "usr"];

@@ -15,12 +15,15 @@ use super::usermap::UserMap;
 pub const VERSION: &str = "1";
 
 /// Files and directories of the host's `/etc` that programs look up.
-const COPIED: [&str; 27] = [
+const COPIED: [&str; 38] = [
+    "adduser.conf",
     "alternatives",
     "bash.bashrc",
-    "ca-certificates.conf",
     "ca-certificates",
+    "ca-certificates.conf",
     "debian_version",
+    "default/useradd",
+    "ethertypes",
     "fonts",
     "host.conf",
     "inputrc",
@@ -30,19 +33,27 @@ const COPIED: [&str; 27] = [
     "ld.so.conf.d",
     "locale.alias",
     "localtime",
+    "login.defs",
     "magic",
     "magic.mime",
     "mime.types",
+    "networks",
+    "pam.conf",
+    "pam.d",
     "perl",
+    "pki",
     "profile",
     "protocols",
     "python3",
+    "rpc",
+    "security",
     "services",
+    "skel",
     "ssl/certs",
     "ssl/openssl.cnf",
     "terminfo",
     "timezone",
-    "pki",
+    "xattr.conf",
 ];
 /// Directories of `/usr` are copied, empty, down to here: their files belong to nobody inside, and a directory
 /// that belongs to nobody takes no new file.
@@ -101,6 +112,7 @@ impl Maker {
             "usr",
             "etc",
             "etc/ssl",
+            "etc/default",
             "proc",
             "sys",
             "dev",
@@ -148,6 +160,10 @@ impl Maker {
         for (name, text) in files {
             self.file(&root.join("etc").join(name), text.as_bytes(), 0o644)?;
         }
+        // Ours, not the host's: nobody has a password, and programs that look for the file find it.
+        let locked = PASSWD.lines().filter_map(|line| line.split(':').next());
+        let shadow: Vec<_> = locked.map(|name| format!("{name}:*:19000:0:99999:7:::\n")).collect();
+        self.file(&root.join("etc/shadow"), shadow.concat().as_bytes(), 0o640)?;
         for name in COPIED {
             let from = Path::new("/etc").join(name);
             // Optional on every distribution.

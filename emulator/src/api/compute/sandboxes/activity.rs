@@ -47,9 +47,9 @@ impl Activity {
         !slot.shut
     }
 
-    /// When it was last entered, since this emulator started.
-    pub fn last(&self, id: Uuid) -> Option<Timestamp> {
-        self.slots().get(&id).map(|slot| slot.last)
+    /// When somebody was last there, since this emulator started: now, while it is held.
+    pub fn last(&self, id: Uuid, now: Timestamp) -> Option<Timestamp> {
+        self.slots().get(&id).map(|slot| if slot.holds > 0 { now } else { slot.last })
     }
 
     /// Shuts the gate, whoever is inside.

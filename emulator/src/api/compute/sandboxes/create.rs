@@ -549,7 +549,9 @@ pub async fn make(
         env: sandbox.env.clone(),
         hostname: sandbox.slug.clone(),
     };
-    let made = match app.machines.create(&spec).await {
+    let created = app.machines.create(&spec).await;
+    let exists = created.is_ok();
+    let made = match created {
         Ok(enforced) => {
             let boot_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             let app_ = app.clone();
@@ -578,7 +580,9 @@ pub async fn make(
             tracing::error!(sandbox = %id, "its row could not be removed: {:?}", error.log);
         }
         tell(app);
-        super::power::reap(app, id).await;
+        if exists {
+            super::power::reap(app, id).await;
+        }
     }
     made
 }

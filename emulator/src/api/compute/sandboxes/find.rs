@@ -1,5 +1,7 @@
 //! Reading: one by id, slug or name, and lists with their filters.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State as Extracted;
 use serde_json::{Map, Value};
 
@@ -118,8 +120,9 @@ pub async fn list(
     exchange: ExchangeRef,
     reader: Reader,
     pages: Pages,
-    Params(query): Params<Vec<(String, String)>>,
+    Params(query): Params<BTreeMap<String, String>>,
 ) -> ApiResult<Answer> {
+    let query: Vec<(String, String)> = query.into_iter().collect();
     let (filter, unread) = filter(&caller, &query)?;
     exchange.note(|notes| notes.unread.extend(unread));
     let (listing, counts) = app

@@ -94,9 +94,17 @@ where
             .await
         }
         Err(error) => {
-            settle(app, org, id, operation, move |_, sandbox, now| {
+            // Its machine may have died under our hands; then nobody else will say so.
+            let dead = before.state == State::Running && app.machines.agent(id).is_err();
+            let (app_, reason) = (app.clone(), error.to_string());
+            settle(app, org, id, operation, move |tx, sandbox, now| {
                 sandbox.state = before.state;
                 sandbox.updated_at = now;
+                if dead {
+                    sandbox.set_stopped(State::Error, false, now);
+                    sandbox.last_error = Some(reason);
+                    emit(tx, &app_, sandbox, Happening::Error)?;
+                }
                 Ok(())
             })
             .await?;
@@ -215,11 +223,50 @@ pub async fn end(app: &App, org: Uuid, id: Uuid) -> ApiResult<()> {
     Ok(())
 }
 
+/// Its machine has died without our doing: the sandbox has failed and says why. What is left of the machine is stopped.
+/// Nothing happens when its agent answers again by now.
+///
+/// # Errors
+/// 404 when it is gone.
+pub async fn broke(app: &App, org: Uuid, id: Uuid, reason: &'static str) -> ApiResult<()> {
+    let (app_, now) = (app.clone(), app.clock.now(org));
+    let operation = app.ids.next();
+    let failed = super::transition::when_settled(app, org, id, move |tx, mut sandbox| {
+        if !sandbox.alive || app_.machines.agent(id).is_ok() {
+            return Ok(false);
+        }
+        let ran = sandbox.state == State::Running;
+        if ran {
+            sandbox.set_stopped(State::Error, false, now);
+            sandbox.last_error = Some(reason.to_owned());
+            emit(tx, &app_, &sandbox, Happening::Error)?;
+        } else {
+            // It was frozen; its files are there, a resume starts it anew.
+            sandbox.alive = false;
+        }
+        sandbox.operation = operation;
+        tx.update(&sandbox)?;
+        Ok(true)
+    })
+    .await?;
+    if failed {
+        tell(app);
+        if let Err(error) = app.machines.stop(id).await {
+            tracing::warn!(sandbox = %id, "what is left of its machine could not be stopped: {error}");
+        }
+    }
+    Ok(())
+}
+
 /// Removes the machine of a sandbox that is gone already. What fails is tried again until it is done or the emulator
 /// stops; the next start removes what is left.
 pub async fn reap(app: &App, id: Uuid) {
     app.activity.forget(id);
     app.previews.close(id);
+    // Without machines there is nothing to remove, or nobody who could.
+    if app.machines.host().is_none() {
+        return;
+    }
     if let Err(error) = app.machines.remove(id).await {
         tracing::warn!(sandbox = %id, "its machine could not be removed yet: {error}");
         let app = app.clone();

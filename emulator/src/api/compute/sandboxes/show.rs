@@ -50,7 +50,7 @@ pub fn show(app: &App, sandbox: &Sandbox, reader: &Reader) -> Value {
     };
     let last_activity = app
         .activity
-        .last(sandbox.id)
+        .last(sandbox.id, now)
         .map_or(sandbox.last_activity_at, |last| last.max(sandbox.last_activity_at));
     let mut contract = sizes::contract(&sandbox.size, sandbox.shape);
     if let Value::Object(contract) = &mut contract {

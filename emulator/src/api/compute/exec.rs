@@ -1,0 +1,46 @@
+//! Commands in a sandbox, answered when they have ended.
+//!
+//! A command that fails is an answer with its exit code, never an error (`api-reference/exec`). One that runs into its
+//! timeout is an answer too: `timed_out`, exit code -1 (miosa-go 2.0, commands).
+
+pub mod outcome;
+pub mod request;
+pub mod session;
+
+use axum::extract::State;
+use http::HeaderMap;
+
+use super::sandboxes::Sandbox;
+use super::sandboxes::awake::{awake, hold};
+use crate::app::App;
+use crate::http::{Answer, ApiResult, Input, Route, Scoped};
+
+use outcome::Outcome;
+use request::{Command, Limits};
+use session::Session;
+
+/// Seconds. The documented bound is 300 (`api-reference/exec`); agent workspaces ask for more (miosa-python 2.19).
+const LIMITS: Limits = Limits { default: 30, most: 600 };
+
+/// The routes.
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/sandboxes/{id}/exec", exec)
+            .family("exec")
+            .scope("sandboxes:exec")
+            .ends_with_client(),
+    ]
+}
+
+async fn exec(
+    State(app): State<App>,
+    sandbox: Scoped<Sandbox>,
+    headers: HeaderMap,
+    Input(command): Input<Command>,
+) -> ApiResult<Answer> {
+    let command = command.check(&LIMITS, &headers)?;
+    let agent = awake(&app, &sandbox).await?;
+    let _active = hold(&app, &sandbox);
+    let outcome = Outcome::collect(Session::start(&agent, command).await?).await?;
+    Answer::ok(&outcome.show(app.ids.next()))
+}

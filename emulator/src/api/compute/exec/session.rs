@@ -1,0 +1,85 @@
+//! A command that runs, with its input being fed: for the answer at the end and for the stream alike.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use miosa_agent::protocol::{self, FailureCode};
+use tokio::time::Instant;
+
+use super::request::Checked;
+use crate::http::{ApiError, ApiResult};
+use crate::machines::agent::{Output, Running};
+use crate::machines::{Agent, MachineError};
+
+/// The agent ends a command at its timeout; when it has said nothing for this long after, it is not there any more.
+const LATE: Duration = Duration::from_secs(10);
+
+/// A command that runs. Dropping it kills the command.
+pub struct Session {
+    running: Running,
+    feed: Option<BoxFuture<'static, ()>>,
+    deadline: Instant,
+}
+
+impl Session {
+    /// Starts the command.
+    ///
+    /// # Errors
+    /// 422 when the system cannot start it as asked; 502 without the agent.
+    pub async fn start(agent: &Agent, command: Checked) -> ApiResult<Self> {
+        let Checked { exec, stdin, timeout } = command;
+        let (argv, cwd) = (matches!(exec.command, protocol::Command::Argv(_)), exec.cwd.is_some());
+        let running = agent.exec(exec).await.map_err(|error| refused(error, argv, cwd))?;
+        let input = running.input();
+        let feed = stdin.map(|bytes| {
+            async move {
+                // A command may end without reading all of it.
+                let _ = input.write(bytes).await;
+                let _ = input.end().await;
+            }
+            .boxed()
+        });
+        Ok(Self { running, feed, deadline: Instant::now() + timeout + LATE })
+    }
+
+    /// The next piece of what it says; `None` after its exit. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> ApiResult<Option<Output>> {
+        // A client that reads slowly may come back after the deadline; the agent still gets its time.
+        let until = self.deadline.max(Instant::now() + LATE);
+        loop {
+            let feed = async {
+                match self.feed.as_mut() {
+                    Some(feed) => Pin::new(feed).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                output = tokio::time::timeout_at(until, self.running.next()) => {
+                    let late = |_| MachineError::TimedOut { what: "a command", after: LATE };
+                    return Ok(output.map_err(late)?.transpose()?);
+                }
+                () = feed => self.feed = None,
+            }
+        }
+    }
+}
+
+/// What cannot be started is the client's to mend: the program or the directory is not there.
+fn refused(error: MachineError, argv: bool, cwd: bool) -> ApiError {
+    let MachineError::Agent(failure) = &error else { return error.into() };
+    let of_the_request = matches!(
+        failure.code,
+        FailureCode::NotFound
+            | FailureCode::NotDirectory
+            | FailureCode::ForbiddenPath
+            | FailureCode::InvalidPath
+            | FailureCode::InvalidRequest
+    );
+    if !of_the_request {
+        return error.into();
+    }
+    let field =
+        if cwd && (!argv || failure.code == FailureCode::NotDirectory) { "cwd" } else { "command" };
+    ApiError::field(field, failure.message.clone())
+}

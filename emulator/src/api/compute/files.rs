@@ -1,0 +1,33 @@
+//! Files of a sandbox. Clients of different ages ask in different words (`fs/…`, `files/…`); all of it is one tree.
+//!
+//! | file | what |
+//! |---|---|
+//! | `path` | which paths are for files |
+//! | `entry` | a file in the words of every client |
+//! | `write` | one file, or many |
+//! | `upload` | a form with a file |
+//! | `read` | bytes and text |
+//! | `look` | stat, list, tree |
+//! | `change` | make, move, copy, remove |
+
+pub mod change;
+pub mod entry;
+pub mod look;
+pub mod path;
+pub mod read;
+pub mod upload;
+pub mod write;
+
+use crate::http::Route;
+
+/// The largest file that a request may write or read as text (`api-reference/files`: 10 MB), decoded.
+pub const MAX_FILE: usize = 10 * 1024 * 1024;
+
+/// Every route of the family.
+pub fn routes() -> Vec<Route> {
+    [write::routes(), upload::routes(), read::routes(), look::routes(), change::routes()]
+        .into_iter()
+        .flatten()
+        .map(|route| route.family("files"))
+        .collect()
+}

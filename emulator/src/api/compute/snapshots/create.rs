@@ -1,0 +1,202 @@
+//! Making a snapshot: the intent, the deed, the outcome.
+
+use axum::extract::State;
+use serde::Deserialize;
+
+use super::removal::clear;
+use super::{Snapshot, Status, check_state, emit};
+use crate::api::compute::sandboxes::transition::{settle, when_settled};
+use crate::api::compute::sandboxes::{Sandbox, State as SandboxState};
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::http::answer::CommittedAnswer;
+use crate::http::exchange::ExchangeRef;
+use crate::http::{Answer, ApiError, ApiResult, Input, Scoped, validation};
+use crate::machines::Sealed;
+
+/// Ten years.
+const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Create {
+    comment: Option<String>,
+    /// The comment, miosa-elixir 1.1.
+    name: Option<String>,
+    /// The comment, miosa-elixir 1.1.
+    description: Option<String>,
+    keep: Option<bool>,
+    retention_seconds: Option<u64>,
+    /// The same, miosa-go 2.0.
+    expiration_seconds: Option<u64>,
+    /// The same, miosa-go 2.0.
+    expiration_days: Option<u64>,
+}
+
+impl Create {
+    fn retention(&self) -> ApiResult<Option<u64>> {
+        let mut retention = None;
+        for (field, value, unit) in [
+            ("retention_seconds", self.retention_seconds, 1),
+            ("expiration_seconds", self.expiration_seconds, 1),
+            ("expiration_days", self.expiration_days, 24 * 60 * 60),
+        ] {
+            let Some(value) = value else { continue };
+            let seconds = value.saturating_mul(unit);
+            if seconds == 0 || seconds > LONGEST {
+                return Err(ApiError::field(field, "must be at least 1 and at most ten years"));
+            }
+            if retention.is_some_and(|other| other != seconds) {
+                return Err(ApiError::field(field, "contradicts another retention in the body"));
+            }
+            retention = Some(seconds);
+        }
+        Ok(retention)
+    }
+
+    fn comment(self) -> ApiResult<Option<String>> {
+        let comment = self.comment.or(self.name).or(self.description);
+        if let Some(comment) = &comment {
+            validation::text("comment", comment, 0, 500)?;
+        }
+        Ok(comment)
+    }
+}
+
+/// `POST /sandboxes/{id}/snapshots`.
+pub(super) async fn create(
+    State(app): State<App>,
+    sandbox: Scoped<Sandbox>,
+    exchange: ExchangeRef,
+    Input(body): Input<Create>,
+) -> ApiResult<CommittedAnswer> {
+    let keep = body.keep.unwrap_or(false);
+    let retention_seconds = body.retention()?;
+    let now = app.clock.now(sandbox.org);
+    let expires_at = retention_seconds
+        .filter(|_| !keep)
+        .map(|seconds| now.plus_seconds(i64::try_from(seconds).unwrap_or(i64::MAX)));
+    let snapshot = Snapshot {
+        id: app.ids.next(),
+        org: sandbox.org,
+        owner: sandbox.owner.clone(),
+        sandbox_id: sandbox.id,
+        status: Status::Creating,
+        comment: body.comment()?,
+        keep,
+        retention_seconds,
+        last_used_at: None,
+        expires_at,
+        size_bytes: None,
+        operation: exchange.operation(),
+        error: None,
+        created_at: now,
+        updated_at: now,
+    };
+    begin(&app, snapshot.clone()).await?;
+    let outcome = match app.machines.snapshot(sandbox.id, snapshot.id).await {
+        Ok(sealed) => commit(&app, snapshot.clone(), sealed, exchange).await,
+        Err(error) => match stand_again(&app, &snapshot).await {
+            Ok(()) => Err(error.into()),
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = &outcome {
+        give_up(&app, snapshot, error).await?;
+    }
+    outcome
+}
+
+/// Writes the intent: the snapshot is `creating`, its sandbox `snapshotting`.
+async fn begin(app: &App, snapshot: Snapshot) -> ApiResult<()> {
+    let (org, id) = (snapshot.org, snapshot.sandbox_id);
+    when_settled(app, org, id, move |tx, mut sandbox| {
+        check_state(&sandbox)?;
+        sandbox.state = SandboxState::Snapshotting;
+        sandbox.operation = snapshot.operation;
+        sandbox.updated_at = snapshot.created_at;
+        tx.update(&sandbox)?;
+        tx.insert(&snapshot)?;
+        Ok(())
+    })
+    .await?;
+    app.activity.ring();
+    Ok(())
+}
+
+/// The sandbox stands where it stood.
+fn settled(sandbox: &mut Sandbox, now: Timestamp) {
+    sandbox.state = if sandbox.runs() { SandboxState::Running } else { SandboxState::Paused };
+    sandbox.updated_at = now;
+}
+
+async fn stand_again(app: &App, snapshot: &Snapshot) -> ApiResult<()> {
+    let (org, id, operation) = (snapshot.org, snapshot.sandbox_id, snapshot.operation);
+    settle(app, org, id, operation, |_, sandbox, now| {
+        settled(sandbox, now);
+        Ok(())
+    })
+    .await
+}
+
+async fn commit(
+    app: &App,
+    snapshot: Snapshot,
+    sealed: Sealed,
+    exchange: ExchangeRef,
+) -> ApiResult<CommittedAnswer> {
+    let (org, id, operation) = (snapshot.org, snapshot.sandbox_id, snapshot.operation);
+    let app_ = app.clone();
+    settle(app, org, id, operation, move |tx, sandbox, now| {
+        settled(sandbox, now);
+        let ready = Snapshot {
+            status: Status::Ready,
+            size_bytes: Some(sealed.size_bytes),
+            updated_at: now,
+            ..snapshot
+        };
+        tx.update(&ready)?;
+        emit(tx, &app_, "snapshot.created", &ready, now)?;
+        let location = format!("/sandboxes/{id}/snapshots/{}", ready.id);
+        exchange.commit(tx, &Answer::created(&ready.show(), location)?)
+    })
+    .await
+}
+
+/// A snapshot that could not be made stays as `failed` with the reason; its files go.
+async fn give_up(app: &App, snapshot: Snapshot, error: &ApiError) -> ApiResult<()> {
+    clear(app, &[snapshot.id]).await;
+    let failed = Snapshot {
+        status: Status::Failed,
+        error: Some(error.message.clone()),
+        updated_at: app.clock.now(snapshot.org),
+        ..snapshot
+    };
+    app.store.write(move |tx| ApiResult::Ok(tx.update(&failed).map(drop)?)).await?;
+    app.due.notify_one();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::codes;
+
+    #[test]
+    fn every_spelling_of_retention_is_read() {
+        let retention = |body| serde_json::from_value::<Create>(body).unwrap().retention();
+        assert_eq!(retention(json!({})).unwrap(), None);
+        assert_eq!(retention(json!({ "retention_seconds": 60 })).unwrap(), Some(60));
+        assert_eq!(retention(json!({ "expiration_days": 2 })).unwrap(), Some(172_800));
+        let same = json!({ "expiration_days": 1, "expiration_seconds": 86_400 });
+        assert_eq!(retention(same).unwrap(), Some(86_400));
+        for bad in [
+            json!({ "retention_seconds": 0 }),
+            json!({ "expiration_days": u64::MAX }),
+            json!({ "retention_seconds": 1, "expiration_seconds": 2 }),
+        ] {
+            assert_eq!(retention(bad.clone()).unwrap_err().code, codes::VALIDATION_FAILED, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `prune`: gives back what nothing uses any more.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Failure;
+use super::hosts::{self, MachineChoice};
+use crate::store::Store;
+use crate::store::lock::DataLock;
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// The data directory
+    #[arg(long, env = "MIOSA_EMULATOR_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    #[command(flatten)]
+    machines: MachineChoice,
+}
+
+impl Prune {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        super::runtime()?.block_on(async {
+            let data = hosts::data_directory(self.data.as_ref())?;
+            // A running emulator may be about to use what looks unused.
+            let _lock = DataLock::take(&data).map_err(|error| Failure::data(error.to_string()))?;
+            let store = Store::open(&data.join("state.db"))
+                .map_err(|error| Failure::data(error.to_string()))?;
+            let owner = super::serve::owner_of(&store)
+                .await
+                .map_err(|error| Failure::data(error.to_string()))?;
+            let machines = hosts::choose(&self.machines, &data, &owner).await?;
+            let pruned =
+                machines.prune().await.map_err(|error| Failure::failed(error.to_string()))?;
+            for thing in &pruned.removed {
+                println!("removed {thing}");
+            }
+            match pruned.bytes {
+                Some(bytes) => println!(
+                    "{} things, {:.1} MB given back",
+                    pruned.removed.len(),
+                    bytes as f64 / 1e6
+                ),
+                None => println!("{} things", pruned.removed.len()),
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! `reset`: empties a running emulator.
+
+use clap::Args;
+use http::Method;
+
+use super::Failure;
+use super::client::At;
+
+#[derive(Debug, Args)]
+pub(crate) struct Reset {
+    #[command(flatten)]
+    at: At,
+
+    /// The organization of this key [default: the default organization]
+    #[arg(long, env = "MIOSA_API_KEY", hide_env_values = true, value_name = "KEY")]
+    key: Option<String>,
+
+    /// Every organization
+    #[arg(long)]
+    all: bool,
+}
+
+impl Reset {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let path = if self.all { "/_emulator/reset?all=true" } else { "/_emulator/reset" };
+        let asked = self.at.ask(Method::POST, path, self.key.as_deref());
+        let (status, body) = super::runtime()?.block_on(asked)?;
+        if !status.is_success() {
+            return Err(Failure::failed(format!("refused: {status} {body}")));
+        }
+        println!("{body}");
+        Ok(())
+    }
+}

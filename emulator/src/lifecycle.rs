@@ -1,0 +1,22 @@
+//! What happens without a request: timeouts and idle pauses, machines that die, the start after a crash, the end.
+//!
+//! The order of a life: [`reconcile`] before the first request is taken, [`start`] beside the server, [`shutdown`] when
+//! the server has ended.
+
+pub mod due;
+pub mod lost;
+mod reconcile;
+mod shutdown;
+
+pub use reconcile::{Report, reconcile};
+pub use shutdown::shutdown;
+
+use crate::app::App;
+
+/// Starts what runs beside the server; it ends when the emulator stops.
+pub fn start(app: &App) {
+    // Subscribed here, not in the task: no loss may come in between.
+    let losses = app.machines.lost();
+    app.tasks.spawn(lost::watch(app.clone(), losses));
+    app.tasks.spawn(due::watch(app.clone()));
+}

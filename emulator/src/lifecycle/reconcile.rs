@@ -1,0 +1,222 @@
+//! The start after any kind of end: rows and machines are made to agree before the first request is taken.
+//!
+//! | row | machine | outcome |
+//! |---|---|---|
+//! | being made | any | both removed; its request may run anew under its key |
+//! | runs (or was about to pause, resume, be copied) | runs | goes on, with its processes |
+//! | runs (or …) | stopped | paused, files kept |
+//! | paused | frozen or stopped | paused |
+//! | any | gone | failed, and says so |
+//! | none, or ended | any | machine removed |
+//!
+//! Requests that were cut off and whose outcome nobody can know keep answering so under their key.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use crate::api::compute::sandboxes::event::{Happening, emit};
+use crate::api::compute::sandboxes::{Sandbox, State};
+use crate::app::App;
+use crate::http::idempotency::unknown_kept;
+use crate::http::{ApiError, ApiResult};
+use crate::machines::{Found, MachineError};
+
+/// What was found and done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Sandboxes that go on with their processes.
+    pub adopted: usize,
+    /// Sandboxes that are paused now, files kept.
+    pub paused: usize,
+    /// Creates that were cut off and undone.
+    pub undone: usize,
+    /// Sandboxes whose machine is gone.
+    pub failed: usize,
+    /// Machines without a sandbox that were removed.
+    pub orphans: usize,
+    /// Requests whose outcome is not known.
+    pub unknown: usize,
+}
+
+/// Makes rows and machines agree. Call it before the server takes requests.
+///
+/// # Errors
+/// When the store fails. A host that fails is logged: its sandboxes are paused, nothing is thrown away.
+pub async fn reconcile(app: &App) -> ApiResult<Report> {
+    let mut report = Report::default();
+    let rows = app.store.read(|view| view.all::<Sandbox>().map_err(ApiError::from)).await?;
+    let machines = match app.machines.list().await {
+        Ok(found) => Some(found),
+        Err(error) => {
+            if !matches!(error, MachineError::Unavailable(_)) {
+                tracing::error!("the machines could not be listed: {error}");
+            }
+            None
+        }
+    };
+    let found: Option<HashMap<Uuid, Found>> =
+        machines.map(|all| all.into_iter().map(|machine| (machine.id, machine)).collect());
+    let kind = app.machines.host().map(|host| host.kind());
+    let mut undone = Vec::new();
+    for row in &rows {
+        let (org, id) = (row.org, row.id);
+        let machine = found.as_ref().and_then(|found| found.get(&id));
+        match row.state {
+            State::Destroyed => {}
+            State::Provisioning => {
+                undone.push(row.operation);
+                report.undone += 1;
+                app.store
+                    .write(move |tx| -> ApiResult<()> {
+                        tx.remove::<Sandbox>(org, id)?;
+                        Ok(())
+                    })
+                    .await?;
+            }
+            _ => {
+                settle(app, row, machine, found.is_some() && kind == Some(row.host), &mut report)
+                    .await?
+            }
+        }
+    }
+    if let Some(found) = &found {
+        report.orphans = orphans(app, &rows, found).await;
+    }
+    report.unknown = torn(app, undone).await?;
+    tracing::info!(?report, "reconciled");
+    Ok(report)
+}
+
+/// One sandbox; `listed` says that its machine would be known if it were there.
+async fn settle(
+    app: &App,
+    row: &Sandbox,
+    machine: Option<&Found>,
+    listed: bool,
+    report: &mut Report,
+) -> ApiResult<()> {
+    let outcome = match machine {
+        None if listed && row.state == State::Error => return Ok(()),
+        None if listed => Outcome::Gone,
+        // On another kind of host, or on one that does not answer: its files are where they are.
+        None => Outcome::Stopped,
+        Some(machine) => look(app, row, machine).await,
+    };
+    match outcome {
+        Outcome::Runs => report.adopted += 1,
+        Outcome::Frozen | Outcome::Stopped => report.paused += 1,
+        Outcome::Gone => report.failed += 1,
+        Outcome::Same => return Ok(()),
+    }
+    let (org, id, app_) = (row.org, row.id, app.clone());
+    let now = app.clock.now(org);
+    app.store
+        .write(move |tx| -> ApiResult<()> {
+            let Some(mut sandbox) = tx.get::<Sandbox>(org, id)? else { return Ok(()) };
+            let ran = sandbox.running_since.is_some();
+            // How long it ran after it was last seen is not known, and not counted.
+            let seen = sandbox.running_since.map_or(now, |at| at.max(sandbox.last_activity_at));
+            match outcome {
+                Outcome::Runs => {
+                    sandbox.state = State::Running;
+                    sandbox.alive = true;
+                    sandbox.running_since = sandbox.running_since.or(Some(now));
+                    // The time without an emulator was nobody's idleness.
+                    sandbox.last_activity_at = sandbox.last_activity_at.max(now);
+                }
+                Outcome::Frozen => sandbox.set_stopped(State::Paused, true, seen),
+                Outcome::Stopped if sandbox.state == State::Error => sandbox.alive = false,
+                Outcome::Stopped => sandbox.set_stopped(State::Paused, false, seen),
+                Outcome::Gone => {
+                    sandbox.set_stopped(State::Error, false, seen);
+                    sandbox.last_error = Some("its machine is gone".into());
+                    emit(tx, &app_, &sandbox, Happening::Error)?;
+                }
+                Outcome::Same => {}
+            }
+            if ran && sandbox.state == State::Paused {
+                emit(tx, &app_, &sandbox, Happening::Paused("restart"))?;
+            }
+            sandbox.updated_at = now;
+            tx.update(&sandbox)?;
+            Ok(())
+        })
+        .await
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Runs,
+    Frozen,
+    Stopped,
+    Gone,
+    Same,
+}
+
+/// What becomes of a sandbox whose machine is there. What was begun and not committed is undone.
+async fn look(app: &App, row: &Sandbox, machine: &Found) -> Outcome {
+    let id = row.id;
+    if !machine.alive {
+        return match row.state {
+            State::Paused | State::Error if !row.alive => Outcome::Same,
+            _ => Outcome::Stopped,
+        };
+    }
+    let should_run = row.running_since.is_some();
+    let done = match (should_run, machine.frozen) {
+        (false, true) => return Outcome::Frozen,
+        (false, false) if row.state == State::Error || !row.alive => {
+            app.machines.stop(id).await.map(|()| Outcome::Stopped)
+        }
+        (false, false) => app.machines.freeze(id).await.map(|()| Outcome::Frozen),
+        (true, frozen) => {
+            let thawed = if frozen { app.machines.thaw(id).await } else { Ok(()) };
+            match thawed {
+                Ok(()) => app.machines.adopt(id).await.map(|()| Outcome::Runs),
+                Err(error) => Err(error),
+            }
+        }
+    };
+    match done {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::warn!(sandbox = %id, "its machine does not answer and is stopped: {error}");
+            if let Err(error) = app.machines.stop(id).await {
+                tracing::error!(sandbox = %id, "nor can it be stopped: {error}");
+            }
+            Outcome::Stopped
+        }
+    }
+}
+
+/// Removes the machines of this data directory that no living sandbox has.
+async fn orphans(app: &App, rows: &[Sandbox], found: &HashMap<Uuid, Found>) -> usize {
+    let kept: HashSet<Uuid> = rows
+        .iter()
+        .filter(|row| !matches!(row.state, State::Destroyed | State::Provisioning))
+        .map(|row| row.id)
+        .collect();
+    let mut removed = 0;
+    for id in found.keys().filter(|id| !kept.contains(*id)) {
+        match app.machines.remove(*id).await {
+            Ok(()) => removed += 1,
+            Err(error) => tracing::error!(machine = %id, "an orphan could not be removed: {error}"),
+        }
+    }
+    removed
+}
+
+/// Lets undone requests run anew, and keeps of the others that nobody knows.
+async fn torn(app: &App, undone: Vec<Uuid>) -> ApiResult<usize> {
+    app.store
+        .write(move |tx| -> ApiResult<usize> {
+            tx.forget_torn(&undone)?;
+            let torn = tx.torn()?;
+            for (key, _, request_id) in &torn {
+                tx.answer_idempotency(key, &unknown_kept(request_id))?;
+            }
+            Ok(torn.len())
+        })
+        .await
+}

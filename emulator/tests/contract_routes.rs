@@ -1,0 +1,67 @@
+//! The contract and the router, held against each other in both directions.
+
+use std::collections::BTreeSet;
+
+use miosa_emulator::api::{self, known_routes, openapi};
+use miosa_emulator::http::route::pattern;
+
+/// Method and shape of the path, parameters by position.
+fn shape(method: &http::Method, path: &str) -> String {
+    format!("{method} {}", pattern(path))
+}
+
+#[test]
+fn every_built_route_is_in_the_contract_and_every_operation_is_built() {
+    let built: BTreeSet<String> =
+        api::routes().iter().map(|route| shape(&route.info.method, route.info.path)).collect();
+    let described: BTreeSet<String> =
+        openapi::operations().iter().map(|(method, path)| shape(method, path)).collect();
+    let undescribed: Vec<_> = built.difference(&described).collect();
+    let unbuilt: Vec<_> = described.difference(&built).collect();
+    assert!(undescribed.is_empty(), "routes that the contract does not describe: {undescribed:#?}");
+    assert!(unbuilt.is_empty(), "operations that nothing answers: {unbuilt:#?}");
+}
+
+#[test]
+fn no_route_is_built_twice() {
+    let mut seen = BTreeSet::new();
+    for route in api::routes() {
+        assert!(
+            seen.insert(shape(&route.info.method, route.info.path)),
+            "{} {}",
+            route.info.method,
+            route.info.path
+        );
+    }
+}
+
+#[test]
+fn every_route_has_a_family() {
+    let families: BTreeSet<_> = known_routes::all().iter().map(|route| route.family).collect();
+    for route in api::routes() {
+        assert!(
+            families.contains(route.info.family),
+            "{} {}: {:?}",
+            route.info.method,
+            route.info.path,
+            route.info.family
+        );
+    }
+}
+
+#[test]
+fn scopes_of_the_contract_are_those_that_the_router_checks() {
+    let document = openapi::document();
+    for route in api::routes() {
+        let path: String = route.info.path.replace("{*path}", "{path}");
+        let method = route.info.method.as_str().to_lowercase();
+        let wanted = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .find(|(known, _)| pattern(known).replace('*', "") == pattern(&path).replace('*', ""))
+            .and_then(|(_, item)| item.get(&method))
+            .and_then(|operation| operation["x-scope"].as_str());
+        assert_eq!(route.info.scope, wanted, "{method} {path}");
+    }
+}
