@@ -83,6 +83,9 @@ async fn a_create_that_cannot_be_honoured_is_refused_and_leaves_nothing() {
         .post("/sandboxes?wait=soon", json!({ "template_id": "blank" }))
         .await
         .refused(400, "INVALID_PARAMETER");
+    let waiting =
+        client.post("/sandboxes?wait=true", json!({ "template_id": "blank" })).await.data(201);
+    client.delete(&path(&waiting)).await.data(200);
     assert_eq!(client.get("/sandboxes").await.json()["total"], 0);
     assert!(emulator.app.machines.list().await.unwrap().is_empty());
 

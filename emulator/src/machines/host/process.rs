@@ -70,8 +70,17 @@ impl AgentProcess {
         });
         // A process may fork between the look and the signal: until a look finds none that runs.
         for _ in 0..500 {
-            let moving: Vec<Process> =
-                below(self.pid).into_iter().filter(|process| !process.stopped()).collect();
+            let family = below(self.pid);
+            // Between vfork and exec a parent waits, beyond the reach of signals, for a child that is stopped now:
+            // it stands still, too.
+            let waits = |process: &Process| {
+                let child = |other: &Process| other.parent == process.pid && other.stopped();
+                process.state == 'D' && family.iter().any(child)
+            };
+            let moving: Vec<&Process> = family
+                .iter()
+                .filter(|process| !process.stopped() && !waits(process))
+                .collect();
             if moving.is_empty() {
                 return Ok(());
             }

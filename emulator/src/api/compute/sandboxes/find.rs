@@ -58,7 +58,7 @@ const STATES: &[(&str, &str)] = &[
 ];
 
 /// What the query of a list says (`api-reference/sandboxes`; miosa-go 2.0 for the later filters).
-fn filter(caller: &Caller, query: &[(String, String)]) -> ApiResult<(Filter, Vec<String>)> {
+fn filter(caller: &Caller, query: &BTreeMap<String, String>) -> ApiResult<(Filter, Vec<String>)> {
     let mut filter =
         Filter { org: caller.org, workspace: caller.bound_workspace, ..Filter::default() };
     let (mut unread, mut external, mut include_errored) = (Vec::new(), false, None);
