@@ -1,5 +1,5 @@
 //! The nine selectors, asked as a create asks them.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod harness;
 

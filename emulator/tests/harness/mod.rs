@@ -39,7 +39,7 @@ pub struct Emulator {
     pub address: SocketAddr,
     server: JoinHandle<()>,
     data: tempfile::TempDir,
-    _stopping: Stopping,
+    stopping: Stopping,
 }
 
 impl Emulator {
@@ -73,14 +73,14 @@ impl Emulator {
         let address = listener.local_addr().unwrap();
         let _ = app.listening.set(address);
         let server = tokio::spawn(server::serve(app.clone(), listener));
-        let _stopping = Stopping(app.clone());
-        Self { app, address, server, data, _stopping }
+        let stopping = Stopping(app.clone());
+        Self { app, address, server, data, stopping }
     }
 
     /// Stops it in order and hands the data directory over, to start another on it.
     pub async fn stop(self) -> tempfile::TempDir {
-        let Self { app, server, data, .. } = self;
-        app.stopping.cancel();
+        let Self { app, server, data, stopping, .. } = self;
+        drop(stopping);
         server.await.unwrap();
         lifecycle::shutdown(&app, false).await.map_err(|error| error.log).unwrap();
         app.machines.settle().await;

@@ -44,6 +44,15 @@ impl Within {
         })
     }
 
+    /// The one with this id (or this slug, where a client puts one there). A project is found by its id in any
+    /// workspace: that it is in another one than asked for is told apart from its absence.
+    fn by_id<P: Place>(self, view: &View<'_>, named: &str) -> ApiResult<Option<P>> {
+        match Uuid::parse_str(named) {
+            Ok(id) => Ok(view.get::<P>(self.org, id)?),
+            Err(_) => self.find(view, Column::Slug, named),
+        }
+    }
+
     /// The first free slug of `base`, `base-2`, `base-3`, …
     pub(super) fn free_slug<P: Place>(self, view: &View<'_>, base: &str) -> ApiResult<String> {
         for n in 1..=u32::MAX {
@@ -128,7 +137,7 @@ impl Asked<'_> {
         let mut make_id = None;
         let mut slug = self.slug;
         let known = if let Some(named) = self.id {
-            match self.by_id::<P>(view, within, named)? {
+            match within.by_id::<P>(view, named)? {
                 Some(known) => Some(known),
                 None if !adopt => return Err(missing::<P>(named)),
                 None => {
@@ -176,18 +185,6 @@ impl Asked<'_> {
         };
         self.agree(&known, by_external.as_ref())?;
         Ok(Means::This(known))
-    }
-
-    fn by_id<P: Place>(
-        &self,
-        view: &View<'_>,
-        within: Within,
-        named: &str,
-    ) -> ApiResult<Option<P>> {
-        match Uuid::parse_str(named) {
-            Ok(id) => Ok(view.get::<P>(within.org, id)?),
-            Err(_) => within.find(view, Column::Slug, named),
-        }
     }
 
     /// A name alone: the one with the slug that the name suggests, else a new one.

@@ -117,16 +117,7 @@ async fn create(
                 let answer = Answer::ok(&known.show())?.beside("reused", true.into());
                 return exchange.commit(tx, &answer);
             }
-            let slug = match &body.slug {
-                Some(slug) => match within.find::<Project>(tx, Column::Slug, slug)? {
-                    Some(known) => return Err(taken(&known)),
-                    None => slug.clone(),
-                },
-                None => {
-                    let base = validation::slug_of(&body.name, "project");
-                    within.free_slug::<Project>(tx, &base)?
-                }
-            };
+            let slug = free_slug(tx, within, body.slug.as_deref(), &body.name)?;
             let made = Project {
                 description: body.description,
                 metadata: body.metadata.unwrap_or_default(),
@@ -140,6 +131,17 @@ async fn create(
             exchange.commit(tx, &Answer::created(&made.show(), location)?)
         })
         .await
+}
+
+/// The slug that was asked for, or a free one that the name suggests.
+fn free_slug(tx: &Tx<'_>, within: Within, asked: Option<&str>, name: &str) -> ApiResult<String> {
+    let Some(asked) = asked else {
+        return within.free_slug::<Project>(tx, &validation::slug_of(name, "project"));
+    };
+    match within.find::<Project>(tx, Column::Slug, asked)? {
+        Some(known) => Err(taken(&known)),
+        None => Ok(asked.to_owned()),
+    }
 }
 
 /// Which ones.
