@@ -122,7 +122,6 @@ pub async fn list(
     pages: Pages,
     Params(query): Params<BTreeMap<String, String>>,
 ) -> ApiResult<Answer> {
-    let query: Vec<(String, String)> = query.into_iter().collect();
     let (filter, unread) = filter(&caller, &query)?;
     exchange.note(|notes| notes.unread.extend(unread));
     let (listing, counts) = app
