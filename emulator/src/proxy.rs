@@ -59,14 +59,11 @@ impl PreviewTarget {
 pub fn target(app: &App, request: &Request<Body>) -> Option<PreviewTarget> {
     let host = address::host_of(request.headers(), request.uri());
     if let Some((label, port)) = address::in_host(&host) {
-        // A name without a port is a preview's only when there is one: the API has names under `.localhost` too.
         let place = app.previews.find(label, port);
-        if port.is_some() || place.is_some() {
-            return Some(PreviewTarget { place, name: host, prefix: None });
-        }
+        return Some(PreviewTarget { place, name: host, prefix: None });
     }
     let (label, port, prefix) = address::in_path(request.uri().path())?;
-    let place = port.and_then(|port| app.previews.find(label, Some(port)));
+    let place = port.and_then(|port| app.previews.find(label, port));
     Some(PreviewTarget { place, name: prefix.to_owned(), prefix: Some(prefix.to_owned()) })
 }
 
@@ -92,6 +89,11 @@ async fn pass(
             codes::HOST_NOT_ALLOWED,
             format!("The host {host:?} is not allowed."),
         ));
+    }
+    if request.method() == Method::CONNECT {
+        let mut error = ApiError::new(codes::METHOD_NOT_ALLOWED, "A preview is no proxy.");
+        error.allow = Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned());
+        return Err(error);
     }
     let (preview, sandbox) = find(app, target).await?;
     if let Some(redirect) = to_directory(target, &request) {
@@ -205,7 +207,7 @@ pub async fn restore(app: &App) -> Result<(), StoreError> {
             ports::Wanted { label: Some(preview.label.clone()), loopback: preview.loopback_port };
         let Ok(shown) = app.previews.open(app, &sandbox, preview.port, wanted) else { continue };
         app.previews.assign((sandbox.id, preview.port), preview.id);
-        if shown.loopback != preview.loopback_port {
+        if shown.loopback.is_some() && shown.loopback != preview.loopback_port {
             app.store
                 .write(move |tx| {
                     tx.modify::<Preview>(preview.org, preview.id, |preview| {

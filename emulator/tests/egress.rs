@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use harness::BOUND;
 use miosa_emulator::proxy::egress;
+use serde_json::json;
 use stage::{KEY, agent, emulator, said, sandbox};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -34,7 +35,7 @@ async fn neighbour(address: IpAddr) -> SocketAddr {
 /// What a plain HTTP program inside gets: status and body.
 fn fetch(url: &str) -> String {
     format!(
-        "python3 - <<'END'\nimport urllib.request, urllib.error\n\
+        "env -u no_proxy -u NO_PROXY python3 - <<'END'\nimport urllib.request, urllib.error\n\
          opener = urllib.request.build_opener(urllib.request.ProxyHandler({{'http': 'http://127.0.0.1:3128'}}))\n\
          try:\n answer = opener.open('{url}', timeout=20)\nexcept urllib.error.HTTPError as error:\n answer = error\n\
          print(answer.status, answer.read().decode())\nEND"
@@ -66,6 +67,20 @@ async fn neither_this_computer_nor_the_emulator_can_be_reached() {
     );
     let refused = said(&agent, &connect).await;
     assert!(refused.contains(" 403 "), "{refused}");
+}
+
+#[tokio::test]
+async fn a_machine_that_was_stopped_has_its_way_out_again() {
+    let emulator = emulator().await;
+    let client = emulator.client(KEY);
+    let sandbox = sandbox(&client).await;
+    for change in ["stop", "resume"] {
+        let changed = client.post(&format!("/sandboxes/{sandbox}/{change}"), json!({})).await;
+        assert_eq!(changed.status, 200, "{changed:?}");
+    }
+    // Answered by the emulator: an agent that nobody serves says something else, and later.
+    let got = said(&agent(&emulator, sandbox), &fetch("http://127.0.0.1:1/")).await;
+    assert!(got.starts_with("403 "), "{got}");
 }
 
 #[tokio::test]

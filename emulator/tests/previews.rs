@@ -431,6 +431,19 @@ async fn a_port_has_one_preview_and_belongs_to_its_organization() {
 }
 
 #[tokio::test]
+async fn creates_of_one_port_at_the_same_moment_make_one_preview() {
+    let emulator = emulator().await;
+    let client = emulator.client(KEY);
+    let path = format!("/sandboxes/{}/previews", sandbox(&client).await);
+    let creates = (0..8).map(|_| client.post(&path, json!({ "port": 8000 })));
+    let made = futures_util::future::join_all(creates).await;
+    assert_eq!(made.iter().filter(|made| made.status == 201).count(), 1, "{made:?}");
+    let ids: std::collections::HashSet<_> =
+        made.iter().map(|made| id(&made.json()).to_owned()).collect();
+    assert_eq!(ids.len(), 1);
+}
+
+#[tokio::test]
 async fn previews_have_the_same_addresses_after_a_restart() {
     let emulator = emulator().await;
     let client = emulator.client(KEY);

@@ -93,11 +93,10 @@ pub(super) async fn docker(choice: &MachineChoice, owner: &str) -> Result<Docker
 
 /// The namespace host, or why there is none.
 pub(super) async fn namespace(data: &Path) -> Result<NamespaceHost, String> {
-    let program =
-        std::env::current_exe().map_err(|error| format!("this program's own file: {error}"))?;
     let config = NamespaceConfig {
-        data: data.to_owned(),
-        program,
+        // A directory of its own: it is given to the ids that machines run under.
+        data: data.join("namespace"),
+        program: PathBuf::from("/proc/self/exe"),
         agent: ELF,
         processes: namespace::PROCESSES,
         init: namespace::agent_command(),
@@ -118,7 +117,7 @@ pub(super) async fn choose(
 ) -> Result<Machines, Failure> {
     let host: Arc<dyn MachineHost> = match choice.machines {
         Kind::None => return Ok(Machines::none("started with --machines none")),
-        Kind::Host => Arc::new(HostMachines::open(data.to_owned()).await.map_err(|why| Failure::machines(why.to_string()))?),
+        Kind::Host => Arc::new(HostMachines::open(data.join("host")).await.map_err(|why| Failure::machines(why.to_string()))?),
         Kind::Docker => Arc::new(docker(choice, owner).await.map_err(|why| {
             Failure::machines(format!("Docker was asked for and cannot be used: {why}. Without --machines docker, namespaces are used."))
         })?),

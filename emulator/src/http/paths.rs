@@ -27,7 +27,7 @@ pub fn canonical(uri: &Uri) -> Option<Uri> {
     while let Some(rest) =
         clean.strip_prefix(BASE).filter(|rest| rest.is_empty() || rest.starts_with('/'))
     {
-        clean = rest.to_owned();
+        clean = rest.into();
     }
     if !OWN.iter().any(|own| {
         clean == *own || clean.strip_prefix(own).is_some_and(|rest| rest.starts_with('/'))

@@ -46,16 +46,15 @@ pub fn host_of(headers: &HeaderMap, uri: &Uri) -> String {
     host.or_else(|| uri.authority().map(ToString::to_string)).unwrap_or_default()
 }
 
-/// The label and port in `<port>-<label>.localhost` or `<label>.localhost`.
-pub(super) fn in_host(host: &str) -> Option<(&str, Option<u16>)> {
+/// The label and port in `<port>-<label>.localhost`. A name without a port is the API's own.
+pub(super) fn in_host(host: &str) -> Option<(&str, u16)> {
     let name = name_of(host);
     let at = name.len().checked_sub(LOCALHOST.len())?;
     if !name.get(at..)?.eq_ignore_ascii_case(LOCALHOST) {
         return None;
     }
-    let first = name.get(..at).filter(|first| !first.is_empty() && !first.contains('.'))?;
-    let with_port = first.split_once('-').and_then(|(port, label)| Some((label, decimal(port)?)));
-    Some(with_port.map_or((first, None), |(label, port)| (label, Some(port))))
+    let (port, label) = name.get(..at)?.split_once('-')?;
+    Some((label, decimal(port)?)).filter(|_| !label.is_empty() && !label.contains('.'))
 }
 
 /// The label, the port and the prefix of a path `/_preview/<label>/<port>…`.
@@ -118,13 +117,22 @@ mod tests {
 
     #[test]
     fn names_are_read_whatever_their_case_and_port() {
-        assert_eq!(in_host("8000-abc12345.localhost:4010"), Some(("abc12345", Some(8000))));
-        assert_eq!(in_host("8000-my-app.LOCALHOST"), Some(("my-app", Some(8000))));
-        assert_eq!(in_host("my-app.localhost"), Some(("my-app", None)));
-        assert_eq!(in_host("99999-x.localhost"), Some(("99999-x", None)));
-        for host in
-            ["localhost", ".localhost", "a.b.localhost", "x.localhost.evil", "127.0.0.1", ""]
-        {
+        assert_eq!(in_host("8000-abc12345.localhost:4010"), Some(("abc12345", 8000)));
+        assert_eq!(in_host("8000-my-app.LOCALHOST"), Some(("my-app", 8000)));
+        assert_eq!(in_host("8000-1-2.localhost"), Some(("1-2", 8000)));
+        for host in [
+            "localhost",
+            ".localhost",
+            "miosa.localhost",
+            "my-app.localhost",
+            "99999-x.localhost",
+            "-x.localhost",
+            "80-.localhost",
+            "80-a.b.localhost",
+            "80-x.localhost.evil",
+            "127.0.0.1",
+            "",
+        ] {
             assert_eq!(in_host(host), None, "{host}");
         }
     }

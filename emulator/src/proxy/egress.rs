@@ -27,6 +27,8 @@ const WAITING: usize = 4;
 const CONNECTIONS: usize = 256;
 /// How long a name may take to resolve, and a target to answer.
 const REACH: Duration = Duration::from_secs(10);
+/// How long one of several addresses may take: the next may answer at once.
+const CONNECT: Duration = Duration::from_secs(4);
 /// A connection on which nothing moves for this long is given up.
 const IDLE: Duration = Duration::from_secs(600);
 /// A pause after an agent's failure, so that a broken one is not asked without end.
@@ -126,12 +128,13 @@ async fn reach(target: &str, judge: Judge) -> Result<TcpStream, Unreached> {
                 Unreached::Forbidden(format!("{target} is {why}, which a sandbox must not reach"));
             continue;
         }
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
+        match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Err(error) => outcome = failed(format!("{target} cannot be reached: {error}")),
+            Err(_) => outcome = failed(format!("{target} did not answer in time")),
+            Ok(Err(error)) => outcome = failed(format!("{target} cannot be reached: {error}")),
         }
     }
     Err(outcome)
@@ -157,8 +160,7 @@ fn carried(address: IpAddr) -> IpAddr {
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] if !matches!((high, low), (0, 0 | 1)) => {
             v4(high, low)
         }
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
-        [0x2002, high, low, ..] => v4(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => v4(high, low),
         _ => address,
     }
 }

@@ -1,7 +1,7 @@
 //! Which places have previews, under which names, and on which loopback ports.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -132,14 +132,11 @@ impl PreviewPorts {
         });
     }
 
-    /// The place with this label; without a port the one on 3000, else the lowest.
-    pub(super) fn find(&self, label: &str, port: Option<u16>) -> Option<Place> {
+    /// The place with this label and port.
+    pub(super) fn find(&self, label: &str, port: u16) -> Option<Place> {
         let slots = self.lock();
-        let named = slots.iter().filter(|(_, slot)| slot.shown.label.eq_ignore_ascii_case(label));
-        named
-            .map(|(place, _)| *place)
-            .filter(|place| port.is_none_or(|port| place.1 == port))
-            .min_by_key(|place| (place.1 != 3000, place.1))
+        let mut on_port = slots.iter().filter(|(place, _)| place.1 == port);
+        on_port.find(|(_, slot)| slot.shown.label.eq_ignore_ascii_case(label)).map(|found| *found.0)
     }
 
     /// The organization and id of the preview that a place belongs to.
@@ -171,7 +168,7 @@ impl PreviewPorts {
 
 /// A listener on the loopback address that the emulator listens on: the wanted port where it is free.
 fn bind(app: &App, wanted: Option<u16>) -> Option<(TcpListener, u16)> {
-    let address = app.listening.get().map(SocketAddr::ip).filter(|ip| ip.is_loopback())?;
+    let address = app.listening.get().map(SocketAddr::ip).filter(IpAddr::is_loopback)?;
     let listener = wanted
         .and_then(|port| TcpListener::bind((address, port)).ok())
         .map_or_else(|| TcpListener::bind((address, 0)), Ok);

@@ -179,7 +179,9 @@ impl Filter {
         let mut values = vec![Sql::Text(R::KIND.into()), Sql::Text(self.org.to_string())];
         for (column, id) in [("workspace", self.workspace), ("parent", self.parent)] {
             if let Some(id) = id {
-                clause.push_str(&format!(" AND {column} = ?"));
+                clause.push_str(" AND ");
+                clause.push_str(column);
+                clause.push_str(" = ?");
                 values.push(Sql::Text(id.to_string()));
             }
         }
@@ -215,8 +217,9 @@ impl Filter {
 
     fn state_clause(&self, clause: &mut String, values: &mut Vec<Sql>) {
         if !self.states.is_empty() {
-            clause
-                .push_str(&format!(" AND state IN ({})", vec!["?"; self.states.len()].join(", ")));
+            clause.push_str(" AND state IN (");
+            clause.push_str(&vec!["?"; self.states.len()].join(", "));
+            clause.push(')');
             values.extend(self.states.iter().map(|state| Sql::Text(state.clone())));
         }
         for state in &self.not_states {

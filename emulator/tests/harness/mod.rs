@@ -21,14 +21,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use miosa_emulator::api::platform;
 use miosa_emulator::app::{App, Config};
 use miosa_emulator::machines::Machines;
-use miosa_emulator::server;
 use miosa_emulator::store::Store;
-use serde_json::Value;
+use miosa_emulator::{lifecycle, proxy, server};
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// No request of a test takes longer.
 pub const BOUND: Duration = Duration::from_secs(60);
+
+/// Ends the emulator's tasks with the value that holds it, also when a test fails.
+struct Stopping(App);
 
 /// A running emulator. It ends with the value; its data go with it.
 pub struct Emulator {
@@ -36,6 +39,7 @@ pub struct Emulator {
     pub address: SocketAddr,
     server: JoinHandle<()>,
     data: tempfile::TempDir,
+    _stopping: Stopping,
 }
 
 impl Emulator {
@@ -62,11 +66,15 @@ impl Emulator {
         let identities = Arc::new(platform::identities::PlatformIdentities::default());
         let app = App::new(config, store, None, machines(data.path()), identities);
         platform::prepare(&app).await.map_err(|error| error.log).unwrap();
+        lifecycle::reconcile(&app).await.map_err(|error| error.log).unwrap();
+        proxy::restore(&app).await.unwrap();
+        lifecycle::start(&app);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let _ = app.listening.set(address);
         let server = tokio::spawn(server::serve(app.clone(), listener));
-        Self { app, address, server, data }
+        let _stopping = Stopping(app.clone());
+        Self { app, address, server, data, _stopping }
     }
 
     /// Stops it in order and hands the data directory over, to start another on it.
@@ -74,6 +82,8 @@ impl Emulator {
         let Self { app, server, data, .. } = self;
         app.stopping.cancel();
         server.await.unwrap();
+        lifecycle::shutdown(&app, false).await.map_err(|error| error.log).unwrap();
+        app.machines.settle().await;
         app.tasks.close();
         tokio::time::timeout(BOUND, app.tasks.wait()).await.unwrap();
         data
@@ -98,7 +108,19 @@ pub struct Client {
     pub headers: HeaderMap,
 }
 
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        self.0.stopping.cancel();
+    }
+}
+
 impl Client {
+    /// Moves the clock of the client's organization.
+    pub async fn advance(&self, seconds: u64) {
+        let moved = self.post("/_emulator/clock", json!({ "advance_seconds": seconds })).await;
+        assert_eq!(moved.status, 200, "{moved:?}");
+    }
+
     /// The same client with a header on every request.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.insert(name, value.parse().unwrap());

@@ -65,6 +65,7 @@ const MAX_TTL: i64 = 30 * 24 * 3600;
 
 /// Seconds, in each spelling that clients use.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[allow(clippy::struct_field_names)] // the names are the wire's
 struct Ttl {
     ttl_seconds: Option<i64>,
     expires_in_sec: Option<i64>,
@@ -205,9 +206,14 @@ async fn make(
     let listening = probe::listening(app, &sandbox).await;
     let (id, event) = (app.ids.next(), app.ids.next());
     let (owner_id, addresses) = (caller.user_id, app.clone());
-    let (committed, preview) = app
+    let made = app
         .store
         .write(move |tx| -> ApiResult<_> {
+            // It may have been removed since it was looked at.
+            let lives = tx.get::<Sandbox>(sandbox.org, sandbox.id)?;
+            if lives.is_none_or(|sandbox| sandbox.state == SandboxState::Destroyed) {
+                return Err(ApiError::not_found("sandbox", sandbox.id));
+            }
             let url = crate::proxy::address::url(&addresses, &host, &shown);
             let view = |preview: &Preview| show(preview, &url, now, listening.of(preview.port));
             if let Some(known) = of_port(tx, &sandbox, plan.port)?.filter(|p| !p.expired(now)) {
@@ -234,7 +240,12 @@ async fn make(
             let answer = Answer::created(&view(&preview), location)?;
             Ok((exchange.commit(tx, &answer)?, id))
         })
-        .await?;
+        .await;
+    let (committed, preview) = made.inspect_err(|error| {
+        if error.code == codes::not_found("sandbox") {
+            app.previews.close(place.0);
+        }
+    })?;
     app.previews.assign(place, preview);
     app.emitted.notify_waiters();
     Ok(committed)
