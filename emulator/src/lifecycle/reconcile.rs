@@ -76,8 +76,8 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
                     .await?;
             }
             _ => {
-                settle(app, row, machine, found.is_some() && kind == Some(row.host), &mut report)
-                    .await?
+                let listed = found.is_some() && kind == Some(row.host);
+                settle(app, row, machine, listed, &mut report).await?;
             }
         }
     }
