@@ -185,6 +185,8 @@ impl Serve {
         let _ = app.listening.set(address);
         let prepared: Result<(), ApiError> = async {
             platform::prepare(&app).await?;
+            // Before the first machine starts or is taken back: each gets its way out.
+            proxy::egress::watch(&app);
             lifecycle::reconcile(&app).await?;
             proxy::restore(&app).await.map_err(ApiError::from)
         }

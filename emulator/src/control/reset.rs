@@ -41,15 +41,13 @@ pub(super) async fn post(
         theirs.1.retain(|snapshot| snapshot.keys().org == org);
         platform::reset(&app, org).await?;
         app.journal.forget(org);
+        app.previews.close_all_of(org);
         machines.extend(theirs.0.into_iter().map(|sandbox| sandbox.id));
         snapshots.extend(theirs.1.into_iter().map(|snapshot| snapshot.keys().id));
     }
     let answer = Answer::ok(&json!({
         "reset": true, "all": all, "sandboxes": machines.len(), "snapshots": snapshots.len(),
     }));
-    for id in &machines {
-        app.previews.close(*id);
-    }
     let reaper = app.clone();
     app.tasks.spawn(async move {
         for id in machines {
