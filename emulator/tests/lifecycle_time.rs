@@ -122,6 +122,22 @@ async fn a_patch_can_make_a_sandbox_due() {
 }
 
 #[tokio::test]
+async fn retention_lets_snapshots_go() {
+    let emulator = start().await;
+    let client = emulator.client(KEY);
+    let sandbox = create(&client, json!({})).await;
+    let snapshots = format!("{}/snapshots", path(&sandbox));
+    client.post(&snapshots, json!({ "retention_seconds": 60 })).await.data(201);
+    client.post(&snapshots, json!({ "retention_seconds": 600 })).await.data(201);
+    advance(&emulator, &sandbox, 61).await;
+    until("one is gone", || async { client.get(&snapshots).await.json()["total"] == 1 }).await;
+    until("its files, too", || async {
+        emulator.app.machines.list_snapshots().await.unwrap().len() == 1
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn one_organization_s_clock_ends_no_other_s_sandbox() {
     let emulator = start().await;
     let (mine, theirs) = (emulator.client(KEY), emulator.client("msk_test_time2"));

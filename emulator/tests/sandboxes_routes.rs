@@ -321,6 +321,27 @@ async fn a_fork_has_the_files_and_the_original_goes_on() {
 }
 
 #[tokio::test]
+async fn a_create_and_a_fork_can_start_from_a_snapshot() {
+    let emulator = start().await;
+    let client = emulator.client(KEY);
+    let source = create(&client, json!({ "name": "source" })).await;
+    said(&emulator, &source, "echo then > file").await;
+    let snapshot = client.post("/sandboxes/source/snapshots", json!({})).await.data(201);
+    said(&emulator, &source, "echo now > file").await;
+    let body = json!({ "snapshot_id": snapshot["id"] });
+    let created = create(&client, body.clone()).await;
+    assert_eq!(created["boot_path"], "snapshot");
+    let forked = client.post("/sandboxes/source/fork", body).await.data(201);
+    for sandbox in [&created, &forked] {
+        assert_eq!(said(&emulator, sandbox, "cat file").await, "then\n");
+    }
+    // The snapshot outlives its sandbox.
+    client.delete(&path(&source)).await.data(200);
+    let later = create(&client, json!({ "snapshot_id": snapshot["id"] })).await;
+    assert_eq!(said(&emulator, &later, "cat file").await, "then\n");
+}
+
+#[tokio::test]
 async fn the_same_key_creates_once() {
     let emulator = start().await;
     let client = emulator.client(KEY).with("idempotency-key", "k-1");

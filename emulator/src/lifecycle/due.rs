@@ -1,4 +1,4 @@
-//! Timeouts and idle pauses, when policy time says so; and forgetting old idempotency keys.
+//! Timeouts, idle pauses and the retention of snapshots, when policy time says so; and forgetting old idempotency keys.
 //!
 //! One loop sleeps until the next moment that anything is due in any organization. A clock that is moved, and
 //! whatever changes when a sandbox is due, wakes it (`App::due`).
@@ -10,10 +10,12 @@ use uuid::Uuid;
 
 use crate::api::compute::sandboxes::power::{self, How, Why};
 use crate::api::compute::sandboxes::{Sandbox, State};
+use crate::api::compute::snapshots::{Snapshot, removal};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::idempotency::KEPT_SECONDS;
 use crate::http::{ApiError, ApiResult};
+use crate::store::Resource;
 
 /// The longest sleep: the sweep of old keys must come by.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -50,7 +52,12 @@ pub async fn watch(app: App) {
 /// Acts on everything that is due; answers how long nothing more will be.
 async fn round(app: &App) -> ApiResult<Duration> {
     let mut failed = false;
-    for (org, at) in next(app).await? {
+    for (org, at) in next::<Snapshot>(app).await? {
+        if at <= app.clock.now(org) {
+            removal::expire_due(app, org).await?;
+        }
+    }
+    for (org, at) in next::<Sandbox>(app).await? {
         let now = app.clock.now(org);
         if at > now {
             continue;
@@ -73,7 +80,9 @@ async fn round(app: &App) -> ApiResult<Duration> {
     if failed {
         return Ok(AGAIN);
     }
-    let waits = next(app).await?.into_iter().map(|(org, at)| {
+    let mut all = next::<Sandbox>(app).await?;
+    all.extend(next::<Snapshot>(app).await?);
+    let waits = all.into_iter().map(|(org, at)| {
         let ms = at.millis_since(app.clock.now(org)).max(0);
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     });
@@ -81,8 +90,9 @@ async fn round(app: &App) -> ApiResult<Duration> {
     Ok(waits.min().map_or(LONGEST, |wait| (wait + Duration::from_millis(1)).min(LONGEST)))
 }
 
-async fn next(app: &App) -> ApiResult<Vec<(Uuid, Timestamp)>> {
-    app.store.read(|view| view.next_due::<Sandbox>().map_err(ApiError::from)).await
+/// For each organization the moment its next document of a kind is due.
+async fn next<R: Resource>(app: &App) -> ApiResult<Vec<(Uuid, Timestamp)>> {
+    app.store.read(|view| view.next_due::<R>().map_err(ApiError::from)).await
 }
 
 /// What is due of one sandbox: its timeout first, else its idle pause.

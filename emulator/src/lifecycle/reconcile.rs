@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::api::compute::sandboxes::event::{Happening, emit};
 use crate::api::compute::sandboxes::{Sandbox, State};
+use crate::api::compute::snapshots::removal;
 use crate::app::App;
 use crate::http::idempotency::unknown_kept;
 use crate::http::{ApiError, ApiResult};
@@ -75,13 +76,17 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
                     .await?;
             }
             _ => {
-                settle(app, row, machine, found.is_some() && kind == Some(row.host), &mut report)
-                    .await?
+                let listed = found.is_some() && kind == Some(row.host);
+                settle(app, row, machine, listed, &mut report).await?;
             }
         }
     }
     if let Some(found) = &found {
         report.orphans = orphans(app, &rows, found).await;
+    }
+    // Copies without a row, and those of forks that were cut off, go now that no machine needs them.
+    if let Err(error) = removal::recover(app).await {
+        tracing::error!("the snapshots could not be reconciled: {} {:?}", error.message, error.log);
     }
     report.unknown = torn(app, undone).await?;
     tracing::info!(?report, "reconciled");

@@ -3,6 +3,8 @@
 //! A persistent sandbox outlives the emulator where its machine can: a Docker container goes on, anything else is
 //! paused with its files. One that is not persistent ends. With `ephemeral` nothing at all is left behind.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 
 use crate::api::compute::sandboxes::event::{Happening, emit};
@@ -11,6 +13,8 @@ use crate::app::App;
 use crate::http::{ApiError, ApiResult};
 use crate::machines::HostKind;
 
+/// How long requests that go on without their client may take to end.
+const GRACE: Duration = Duration::from_secs(5);
 /// How many machines are ended at once.
 const AT_ONCE: usize = 8;
 
@@ -21,6 +25,12 @@ const AT_ONCE: usize = 8;
 /// When the store fails; a machine that cannot be ended is logged, and settled at the next start.
 pub async fn shutdown(app: &App, ephemeral: bool) -> ApiResult<()> {
     let Some(kind) = app.machines.host().map(|host| host.kind()) else { return Ok(()) };
+    // A create that is under way must be seen below, whichever way it ends. What lasts longer (a command) ends with
+    // its machine.
+    app.tasks.close();
+    if tokio::time::timeout(GRACE, app.tasks.wait()).await.is_err() {
+        tracing::info!("{} requests are cut off at the end", app.tasks.len());
+    }
     app.machines.settle().await;
     if ephemeral {
         return everything(app).await;

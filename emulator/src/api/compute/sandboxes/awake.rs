@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// 409 `SANDBOX_NOT_RUNNING` or `SANDBOX_STARTING`; 502 when the agent is dead.
 pub async fn awake(app: &App, sandbox: &Sandbox) -> ApiResult<Arc<Agent>> {
     if sandbox.runs() && app.activity.enter(sandbox.id, app.clock.now(sandbox.org)) {
-        return agent(app, sandbox).await;
+        return Ok(app.machines.agent(sandbox.id)?);
     }
     let (org, id) = (sandbox.org, sandbox.id);
     let deadline = Instant::now() + PATIENCE;
@@ -40,10 +40,8 @@ pub async fn awake(app: &App, sandbox: &Sandbox) -> ApiResult<Arc<Agent>> {
             .await?
             .ok_or_else(|| ApiError::not_found("sandbox", id))?;
         match sandbox.state {
-            _ if sandbox.runs() => {
-                if app.activity.enter(id, app.clock.now(org)) {
-                    return agent(app, &sandbox).await;
-                }
+            _ if sandbox.runs() && app.activity.enter(id, app.clock.now(org)) => {
+                return Ok(app.machines.agent(id)?);
             }
             State::Paused if sandbox.persistent => {
                 match wake(app, &sandbox).await {
@@ -79,15 +77,4 @@ async fn wake(app: &App, sandbox: &Sandbox) -> ApiResult<()> {
         power::resume(&app_, (org, id), operation, |_, _| Ok(())).await
     });
     task.await.map_err(|error| ApiError::internal(format!("a resume was cut off: {error}")))?
-}
-
-async fn agent(app: &App, sandbox: &Sandbox) -> ApiResult<Arc<Agent>> {
-    let agent = app.machines.agent(sandbox.id)?;
-    if agent.is_closed() {
-        return Err(ApiError::new(
-            codes::AGENT_UNAVAILABLE,
-            "The sandbox's command service does not answer.",
-        ));
-    }
-    Ok(agent)
 }

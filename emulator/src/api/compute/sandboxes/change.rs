@@ -17,6 +17,7 @@ use crate::http::{Answer, ApiError, ApiResult, Input, Scoped, codes, validation}
 /// The body of a `PATCH`: what is absent stays.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[allow(clippy::option_option)] // absent, null and a value are three things in a PATCH
 pub struct Patch {
     #[serde(deserialize_with = "present")]
     name: Option<Option<String>>,

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::event::{Happening, emit};
 use super::transition::{claim, not_running, settle, tell};
 use super::{Sandbox, State};
+use crate::api::compute::previews::Preview;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::{ApiError, ApiResult, codes};
@@ -302,7 +303,7 @@ where
         sandbox.state = State::Destroyed;
         tx.remove::<Sandbox>(org, id)?;
         // Snapshots stay: a fork or a create can start from them.
-        tx.remove_children::<super::record::PreviewOf>(org, id)?;
+        tx.remove_children::<Preview>(org, id)?;
         if !ended {
             emit(tx, &app_, &sandbox, Happening::Destroyed("request"))?;
         }

@@ -212,28 +212,3 @@ impl Resource for Sandbox {
         self.updated_at
     }
 }
-
-/// The kind of the previews of a sandbox, as far as removing them with it needs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PreviewOf {
-    id: Uuid,
-    org: Uuid,
-    created_at: Timestamp,
-}
-
-impl Resource for PreviewOf {
-    const KIND: &'static str = "preview";
-    const PLURAL: &'static str = "previews";
-
-    fn keys(&self) -> Keys<'_> {
-        Keys { id: self.id, org: self.org, state: "active", ..Keys::default() }
-    }
-
-    fn created_at(&self) -> Timestamp {
-        self.created_at
-    }
-
-    fn updated_at(&self) -> Timestamp {
-        self.created_at
-    }
-}

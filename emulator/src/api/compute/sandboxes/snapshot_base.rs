@@ -1,51 +1,12 @@
-//! From the name of a snapshot to what a machine's files can start from: all that this family needs of snapshots.
+//! From the name of a snapshot to what a machine's files can start from.
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
+use crate::api::compute::snapshots::{Snapshot, Status};
 use crate::http::scoped::visible;
 use crate::http::{ApiError, ApiResult, Caller, codes};
 use crate::machines::Base;
-use crate::store::{Keys, Resource, View};
-
-/// A snapshot's row, as far as it is read here; its family owns the rest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SnapshotRow {
-    /// Its id, also the sealed copy's.
-    pub id: Uuid,
-    /// The organization.
-    pub org: Uuid,
-    /// The workspace.
-    #[serde(default, alias = "workspace_id")]
-    pub workspace: Option<Uuid>,
-    /// Where it stands.
-    #[serde(default, alias = "state")]
-    pub status: String,
-}
-
-impl Resource for SnapshotRow {
-    const KIND: &'static str = "snapshot";
-    const PLURAL: &'static str = "snapshots";
-
-    fn keys(&self) -> Keys<'_> {
-        Keys {
-            id: self.id,
-            org: self.org,
-            workspace: self.workspace,
-            state: &self.status,
-            ..Keys::default()
-        }
-    }
-
-    fn created_at(&self) -> Timestamp {
-        Timestamp(0)
-    }
-
-    fn updated_at(&self) -> Timestamp {
-        Timestamp(0)
-    }
-}
+use crate::store::View;
 
 /// What a machine that starts from this snapshot starts from.
 ///
@@ -54,15 +15,18 @@ impl Resource for SnapshotRow {
 pub fn of(view: &View<'_>, caller: &Caller, named: &str) -> ApiResult<Base> {
     let missing = || ApiError::not_found("snapshot", named);
     let id = Uuid::parse_str(named).map_err(|_| missing())?;
-    let row = view
-        .get::<SnapshotRow>(caller.org, id)?
-        .filter(|row| visible(row, caller))
+    let snapshot = view
+        .get::<Snapshot>(caller.org, id)?
+        .filter(|snapshot| visible(snapshot, caller))
         .ok_or_else(missing)?;
-    match row.status.as_str() {
-        "ready" | "completed" | "active" | "available" => Ok(Base::Snapshot(id)),
-        other => Err(ApiError::new(
-            codes::SNAPSHOT_NOT_READY,
-            format!("Snapshot {id} is {other}; only a ready one can be started from."),
-        )),
+    if snapshot.status == Status::Ready {
+        return Ok(Base::Snapshot(id));
     }
+    Err(ApiError::new(
+        codes::SNAPSHOT_NOT_READY,
+        format!(
+            "Snapshot {id} is {}; only a ready one can be started from.",
+            snapshot.status.as_str()
+        ),
+    ))
 }
