@@ -1,8 +1,9 @@
-//! Timeouts and idle pauses, when policy time says so; and forgetting old idempotency keys.
+//! Timeouts, idle pauses and the retention of snapshots, when policy time says so; and forgetting old idempotency keys.
 //!
 //! One loop sleeps until the next moment that anything is due in any organization. A clock that is moved, and
 //! whatever changes when a sandbox is due, wakes it (`App::due`).
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use crate::api::compute::sandboxes::power::{self, How, Why};
 use crate::api::compute::sandboxes::{Sandbox, State};
+use crate::api::compute::snapshots::{Snapshot, removal};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::idempotency::KEPT_SECONDS;
@@ -69,6 +71,10 @@ async fn round(app: &App) -> ApiResult<Duration> {
             .collect::<Vec<bool>>()
             .await;
         failed |= outcomes.contains(&true);
+        if let Err(error) = removal::expire_due(app, org).await {
+            tracing::warn!("snapshots are due, but: {} {:?}", error.message, error.log);
+            failed = true;
+        }
     }
     if failed {
         return Ok(AGAIN);
@@ -82,7 +88,17 @@ async fn round(app: &App) -> ApiResult<Duration> {
 }
 
 async fn next(app: &App) -> ApiResult<Vec<(Uuid, Timestamp)>> {
-    app.store.read(|view| view.next_due::<Sandbox>().map_err(ApiError::from)).await
+    app.store
+        .read(|view| -> ApiResult<Vec<(Uuid, Timestamp)>> {
+            let mut first: HashMap<Uuid, Timestamp> = HashMap::new();
+            for (org, at) in
+                view.next_due::<Sandbox>()?.into_iter().chain(view.next_due::<Snapshot>()?)
+            {
+                first.entry(org).and_modify(|first| *first = at.min(*first)).or_insert(at);
+            }
+            Ok(first.into_iter().collect())
+        })
+        .await
 }
 
 /// What is due of one sandbox: its timeout first, else its idle pause.

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::api::compute::sandboxes::event::{Happening, emit};
 use crate::api::compute::sandboxes::{Sandbox, State};
+use crate::api::compute::snapshots::removal;
 use crate::app::App;
 use crate::http::idempotency::unknown_kept;
 use crate::http::{ApiError, ApiResult};
@@ -83,6 +84,7 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
     if let Some(found) = &found {
         report.orphans = orphans(app, &rows, found).await;
     }
+    undone.extend(removal::recover(app).await?);
     report.unknown = torn(app, undone).await?;
     tracing::info!(?report, "reconciled");
     Ok(report)
