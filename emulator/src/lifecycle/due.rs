@@ -76,6 +76,10 @@ async fn round(app: &App) -> ApiResult<Duration> {
             .collect::<Vec<bool>>()
             .await;
         failed |= outcomes.contains(&true);
+        if let Err(error) = removal::expire_due(app, org).await {
+            tracing::warn!("snapshots are due, but: {} {:?}", error.message, error.log);
+            failed = true;
+        }
     }
     if failed {
         return Ok(AGAIN);

@@ -85,8 +85,11 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
         report.orphans = orphans(app, &rows, found).await;
     }
     // Copies without a row, and those of forks that were cut off, go now that no machine needs them.
-    if let Err(error) = removal::recover(app).await {
-        tracing::error!("the snapshots could not be reconciled: {} {:?}", error.message, error.log);
+    match removal::recover(app).await {
+        Ok(cut_off) => undone.extend(cut_off),
+        Err(error) => tracing::error!(
+            "the snapshots could not be reconciled: {} {:?}", error.message, error.log
+        ),
     }
     report.unknown = torn(app, undone).await?;
     tracing::info!(?report, "reconciled");

@@ -77,10 +77,8 @@ impl AgentProcess {
                 let child = |other: &Process| other.parent == process.pid && other.stopped();
                 process.state == 'D' && family.iter().any(child)
             };
-            let moving: Vec<&Process> = family
-                .iter()
-                .filter(|process| !process.stopped() && !waits(process))
-                .collect();
+            let moving: Vec<&Process> =
+                family.iter().filter(|process| !process.stopped() && !waits(process)).collect();
             if moving.is_empty() {
                 return Ok(());
             }

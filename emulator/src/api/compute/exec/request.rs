@@ -21,6 +21,7 @@ const MILLISECONDS: u64 = 1000;
 
 /// The body of `exec` and `exec/stream`.
 #[derive(Debug, Default, Deserialize)]
+#[allow(clippy::struct_field_names)] // the field has the client's name
 pub struct Command {
     /// A line for the shell, or a program with its arguments.
     command: Option<Words>,
@@ -124,7 +125,7 @@ fn words(
     args: Option<Vec<String>>,
 ) -> ApiResult<protocol::Command> {
     let (field, words) = match (command, cmd) {
-        (Some(command), Some(cmd)) if command != cmd => {
+        (Some(command), Some(other)) if command != other => {
             return Err(ApiError::field("cmd", "contradicts command; send one of them"));
         }
         (Some(words), _) => ("command", words),

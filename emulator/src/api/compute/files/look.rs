@@ -77,11 +77,9 @@ async fn list(
     let agent = awake(&app, &sandbox).await?;
     let listing: Listing = agent.file_op(&FileOp::List { path, depth }).await?;
     let entries: Vec<Value> = listing.entries.iter().map(entry::show).collect();
-    let mut value = json!({ "path": listing.path, "entries": entries, "files": entries });
-    if listing.truncated {
-        value["truncated"] = true.into();
-    }
-    Answer::ok(&value)
+    Answer::ok(&json!({
+        "path": listing.path, "entries": entries, "files": entries, "truncated": listing.truncated,
+    }))
 }
 
 async fn tree(

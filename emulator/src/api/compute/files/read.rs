@@ -15,8 +15,7 @@ use futures_util::{Stream, TryStreamExt as _};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use miosa_agent::protocol::{Entry, FailureCode};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use super::MAX_FILE;
 use super::path::{Named, SafePath};
@@ -55,7 +54,7 @@ async fn download(
     let path = which.path.required()?;
     let agent = awake(&app, &sandbox).await?;
     let (entry, stream) = agent.read(path.as_str()).await?;
-    bytes(&headers, &entry, stream, hold(&app, &sandbox))
+    Ok(bytes(&headers, &entry, stream, hold(&app, &sandbox)))
 }
 
 /// The path comes without its first slash. One that was relative to begin with looks the same, so it is tried below
@@ -76,7 +75,7 @@ async fn by_path(
         }
         opened => opened?,
     };
-    bytes(&headers, &entry, stream, hold(&app, &sandbox))
+    Ok(bytes(&headers, &entry, stream, hold(&app, &sandbox)))
 }
 
 fn is_missing(error: &MachineError) -> bool {
@@ -89,7 +88,7 @@ fn bytes(
     entry: &Entry,
     stream: ContentStream,
     active: ActivityGuard,
-) -> ApiResult<Response> {
+) -> Response {
     let size = entry.size;
     let mut response = Response::new(Body::empty());
     let set = |response: &mut Response, name, text: String| {
@@ -117,7 +116,7 @@ fn bytes(
     }
     set(&mut response, CONTENT_TYPE, "application/octet-stream".to_owned());
     set(&mut response, ACCEPT_RANGES, "bytes".to_owned());
-    Ok(response)
+    response
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -203,15 +202,22 @@ async fn text(
     let path = which.path.required()?;
     let agent = awake(&app, &sandbox).await?;
     let content = whole(&agent, &path).await?;
-    let mut value = json!({
-        "path": path.as_str(),
-        "content": String::from_utf8_lossy(&content),
-        "size_bytes": content.len(),
-    });
-    if std::str::from_utf8(&content).is_err() {
-        value["content_base64"] = STANDARD.encode(&content).into();
-    }
-    Answer::ok(&value)
+    let base64 = std::str::from_utf8(&content).is_err().then(|| STANDARD.encode(&content));
+    Answer::ok(&Text {
+        path: path.as_str(),
+        content: String::from_utf8_lossy(&content),
+        content_base64: base64,
+        size_bytes: content.len(),
+    })
+}
+
+#[derive(Debug, Serialize)]
+struct Text<'t> {
+    path: &'t str,
+    content: std::borrow::Cow<'t, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_base64: Option<String>,
+    size_bytes: usize,
 }
 
 async fn whole(agent: &Agent, path: &SafePath) -> ApiResult<Vec<u8>> {

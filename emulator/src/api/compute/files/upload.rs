@@ -48,11 +48,13 @@ async fn upload(
     let path = destination(form.path.as_deref(), &filename)?;
     let agent = awake(&app, &sandbox).await?;
     let size = bytes.len();
-    let mut value = put(&agent, &path, None, bytes).await?;
-    value["filename"] = path.name().into();
-    value["file"] =
+    put(&agent, &path, None, bytes).await?;
+    let file =
         json!({ "path": path.as_str(), "filename": path.name(), "size_bytes": size, "size": size });
-    Ok(done(StatusCode::CREATED, value))
+    Ok(done(
+        StatusCode::CREATED,
+        json!({ "file": file, "path": path.as_str(), "size_bytes": size }),
+    ))
 }
 
 async fn read(mut parts: Multipart) -> ApiResult<Form> {

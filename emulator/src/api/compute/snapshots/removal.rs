@@ -103,15 +103,16 @@ pub async fn expire_due(app: &App, org: Uuid) -> ApiResult<usize> {
 }
 
 /// What a crash has left, at start-up and before requests come: a snapshot that was being made has failed, files
-/// without a row go.
-pub async fn recover(app: &App) -> ApiResult<()> {
+/// without a row go. Answers the operations that are undone: their requests may run anew under their keys.
+pub async fn recover(app: &App) -> ApiResult<Vec<Uuid>> {
     let clock = app.clone();
-    let known = app
+    let (known, undone) = app
         .store
-        .write(move |tx| -> Result<HashSet<Uuid>, StoreError> {
-            let mut known = HashSet::new();
+        .write(move |tx| -> Result<(HashSet<Uuid>, Vec<Uuid>), StoreError> {
+            let (mut known, mut undone) = (HashSet::new(), Vec::new());
             for snapshot in tx.all::<Snapshot>()? {
                 if snapshot.status == Status::Creating {
+                    undone.push(snapshot.operation);
                     tx.update(&Snapshot {
                         status: Status::Failed,
                         error: Some("The emulator stopped while the snapshot was made.".into()),
@@ -122,13 +123,19 @@ pub async fn recover(app: &App) -> ApiResult<()> {
                     known.insert(snapshot.id);
                 }
             }
-            Ok(known)
+            Ok((known, undone))
         })
         .await?;
-    if app.machines.host().is_some() {
-        let found = app.machines.list_snapshots().await?;
-        let left: Vec<Uuid> = found.into_iter().filter(|id| !known.contains(id)).collect();
-        clear(app, &left).await;
+    if app.machines.host().is_none() {
+        return Ok(undone);
     }
-    Ok(())
+    match app.machines.list_snapshots().await {
+        Ok(found) => {
+            let left: Vec<Uuid> = found.into_iter().filter(|id| !known.contains(id)).collect();
+            clear(app, &left).await;
+        }
+        // They are looked for again at the next start; nothing is thrown away meanwhile.
+        Err(error) => tracing::error!("the snapshots could not be listed: {error}"),
+    }
+    Ok(undone)
 }

@@ -33,7 +33,13 @@ pub(super) async fn restore(
         }
         Err(error) => {
             give_up(&app, before, operation, &error).await?;
-            Err(error.into())
+            Err(match error {
+                MachineError::NotFound(missing) if missing == snapshot => ApiError::new(
+                    codes::SNAPSHOT_NOT_READY,
+                    "The snapshot's files are not on this host of machines.",
+                ),
+                error => error.into(),
+            })
         }
     }
 }
