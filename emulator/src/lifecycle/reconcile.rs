@@ -2,9 +2,9 @@
 //!
 //! | row | machine | outcome |
 //! |---|---|---|
-//! | being made | any | both removed; its request may run anew under its key |
+//! | being made | any | both removed; its request may run anew under its key (so for a snapshot) |
 //! | runs (or was about to pause, resume, be copied) | runs | goes on, with its processes |
-//! | runs (or …) | stopped | paused, files kept |
+//! | runs (or …) | stopped | paused, files kept; ended, if it is not persistent and its timeout has come meanwhile |
 //! | paused | frozen or stopped | paused |
 //! | any | gone | failed, and says so |
 //! | none, or ended | any | machine removed |
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::api::compute::sandboxes::event::{Happening, emit};
 use crate::api::compute::sandboxes::{Sandbox, State};
+use crate::api::compute::snapshots::removal;
 use crate::app::App;
 use crate::http::idempotency::unknown_kept;
 use crate::http::{ApiError, ApiResult};
@@ -83,6 +84,8 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
     if let Some(found) = &found {
         report.orphans = orphans(app, &rows, found).await;
     }
+    // After the machines: one that stood on a copy is gone by now.
+    removal::recover(app).await?;
     report.unknown = torn(app, undone).await?;
     tracing::info!(?report, "reconciled");
     Ok(report)
@@ -111,9 +114,11 @@ async fn settle(
     }
     let (org, id, app_) = (row.org, row.id, app.clone());
     let now = app.clock.now(org);
-    app.store
-        .write(move |tx| -> ApiResult<()> {
-            let Some(mut sandbox) = tx.get::<Sandbox>(org, id)? else { return Ok(()) };
+    let ended = app
+        .store
+        .write(move |tx| -> ApiResult<bool> {
+            let Some(mut sandbox) = tx.get::<Sandbox>(org, id)? else { return Ok(false) };
+            let expired = sandbox.expires_at.is_some_and(|at| at <= now);
             let ran = sandbox.running_since.is_some();
             // How long it ran after it was last seen is not known, and not counted.
             let seen = sandbox.running_since.map_or(now, |at| at.max(sandbox.last_activity_at));
@@ -127,6 +132,11 @@ async fn settle(
                 }
                 Outcome::Frozen => sandbox.set_stopped(State::Paused, true, seen),
                 Outcome::Stopped if sandbox.state == State::Error => sandbox.alive = false,
+                Outcome::Stopped if expired && !sandbox.persistent => {
+                    sandbox.set_stopped(State::Destroyed, false, seen);
+                    sandbox.destroyed_at = Some(now);
+                    emit(tx, &app_, &sandbox, Happening::Destroyed("timeout"))?;
+                }
                 Outcome::Stopped => sandbox.set_stopped(State::Paused, false, seen),
                 Outcome::Gone => {
                     sandbox.set_stopped(State::Error, false, seen);
@@ -140,9 +150,13 @@ async fn settle(
             }
             sandbox.updated_at = now;
             tx.update(&sandbox)?;
-            Ok(())
+            Ok(sandbox.state == State::Destroyed)
         })
-        .await
+        .await?;
+    if ended && let Err(error) = app.machines.remove(id).await {
+        tracing::error!(sandbox = %id, "its machine is left until the next start: {error}");
+    }
+    Ok(())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -102,22 +102,19 @@ pub async fn expire_due(app: &App, org: Uuid) -> ApiResult<usize> {
     Ok(gone.len())
 }
 
-/// What a crash has left, at start-up and before requests come: a snapshot that was being made has failed, files
-/// without a row go.
+/// What a crash has left, at start-up and before requests come: a snapshot that was being made is undone (its request
+/// may run anew under its key), files without a row go.
+///
+/// # Errors
+/// When the store fails. Files that cannot be looked for or removed are logged, and stay until the next start.
 pub async fn recover(app: &App) -> ApiResult<()> {
-    let clock = app.clone();
     let known = app
         .store
         .write(move |tx| -> Result<HashSet<Uuid>, StoreError> {
             let mut known = HashSet::new();
             for snapshot in tx.all::<Snapshot>()? {
                 if snapshot.status == Status::Creating {
-                    tx.update(&Snapshot {
-                        status: Status::Failed,
-                        error: Some("The emulator stopped while the snapshot was made.".into()),
-                        updated_at: clock.clock.now(snapshot.org),
-                        ..snapshot
-                    })?;
+                    tx.remove::<Snapshot>(snapshot.org, snapshot.id)?;
                 } else if snapshot.status == Status::Ready {
                     known.insert(snapshot.id);
                 }
@@ -126,9 +123,13 @@ pub async fn recover(app: &App) -> ApiResult<()> {
         })
         .await?;
     if app.machines.host().is_some() {
-        let found = app.machines.list_snapshots().await?;
-        let left: Vec<Uuid> = found.into_iter().filter(|id| !known.contains(id)).collect();
-        clear(app, &left).await;
+        match app.machines.list_snapshots().await {
+            Ok(found) => {
+                let left: Vec<Uuid> = found.into_iter().filter(|id| !known.contains(id)).collect();
+                clear(app, &left).await;
+            }
+            Err(error) => tracing::error!("the snapshots could not be listed: {error}"),
+        }
     }
     Ok(())
 }
