@@ -5,7 +5,8 @@
 //! mutations keep their answer themselves, in their own transaction (`Exchange::commit`), so that a crash cannot
 //! come between the deed and its record.
 //!
-//! Not kept, because the same request may pass later: 401, 403, 429, 5xx and refusals marked retryable.
+//! Not kept, because the same request may pass later: 401, 403, 429, 5xx and refusals marked retryable. Except for
+//! `OUTCOME_UNKNOWN`: what may have happened must not happen again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -255,9 +256,10 @@ async fn keep(app: &App, exchange: &Arc<Exchange>, turn: Turn, mut response: Res
         return response;
     }
     let status = response.status().as_u16();
-    let retryable =
-        response.extensions().get::<Refused>().is_some_and(|refused| refused.code.retryable);
-    if matches!(status, 401 | 403 | 429 | 500..) || retryable {
+    let refused = response.extensions().get::<Refused>().map(|refused| refused.code);
+    let passing =
+        matches!(status, 401 | 403 | 429 | 500..) || refused.is_some_and(|code| code.retryable);
+    if passing && refused != Some(codes::OUTCOME_UNKNOWN) {
         let key = turn.key.clone();
         let released: ApiResult<()> =
             app.store.write(move |tx| Ok(tx.release_idempotency(&key)?)).await;
@@ -281,7 +283,16 @@ async fn keep(app: &App, exchange: &Arc<Exchange>, turn: Turn, mut response: Res
         let (parts, body) = response.into_parts();
         return Response::from_parts(
             parts,
-            keep_stream(body, Keeper { turn: Some(turn), status, headers, body: Vec::new() }),
+            keep_stream(
+                body,
+                Keeper {
+                    turn: Some(turn),
+                    request_id: exchange.request_id.clone(),
+                    status,
+                    headers,
+                    body: Vec::new(),
+                },
+            ),
         );
     }
     let body = std::mem::take(response.body_mut());
@@ -302,6 +313,7 @@ async fn keep(app: &App, exchange: &Arc<Exchange>, turn: Turn, mut response: Res
 /// Keeps a stream as it passes; one that is cut off or too long is kept as unknown.
 struct Keeper {
     turn: Option<Turn>,
+    request_id: String,
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
@@ -317,7 +329,7 @@ impl Keeper {
                 body: std::mem::take(&mut self.body),
             }
         } else {
-            unknown_kept("")
+            unknown_kept(&self.request_id)
         };
         let app = turn.app.clone();
         app.clone().tasks.spawn(async move {

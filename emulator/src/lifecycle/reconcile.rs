@@ -2,9 +2,9 @@
 //!
 //! | row | machine | outcome |
 //! |---|---|---|
-//! | being made | any | both removed; its request may run anew under its key |
+//! | being made | any | both removed; its request may run anew under its key (so for a snapshot) |
 //! | runs (or was about to pause, resume, be copied) | runs | goes on, with its processes |
-//! | runs (or …) | stopped | paused, files kept |
+//! | runs (or …) | stopped | paused, files kept; ended, if it is not persistent and its timeout has come meanwhile |
 //! | paused | frozen or stopped | paused |
 //! | any | gone | failed, and says so |
 //! | none, or ended | any | machine removed |
@@ -84,6 +84,7 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
     if let Some(found) = &found {
         report.orphans = orphans(app, &rows, found).await;
     }
+<<<<<<< HEAD
     // Copies without a row, and those of forks that were cut off, go now that no machine needs them.
     match removal::recover(app).await {
         Ok(cut_off) => undone.extend(cut_off),
@@ -91,6 +92,10 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
             "the snapshots could not be reconciled: {} {:?}", error.message, error.log
         ),
     }
+=======
+    // After the machines: one that stood on a copy is gone by now.
+    removal::recover(app).await?;
+>>>>>>> crash
     report.unknown = torn(app, undone).await?;
     tracing::info!(?report, "reconciled");
     Ok(report)
@@ -119,9 +124,11 @@ async fn settle(
     }
     let (org, id, app_) = (row.org, row.id, app.clone());
     let now = app.clock.now(org);
-    app.store
-        .write(move |tx| -> ApiResult<()> {
-            let Some(mut sandbox) = tx.get::<Sandbox>(org, id)? else { return Ok(()) };
+    let ended = app
+        .store
+        .write(move |tx| -> ApiResult<bool> {
+            let Some(mut sandbox) = tx.get::<Sandbox>(org, id)? else { return Ok(false) };
+            let expired = sandbox.expires_at.is_some_and(|at| at <= now);
             let ran = sandbox.running_since.is_some();
             // How long it ran after it was last seen is not known, and not counted.
             let seen = sandbox.running_since.map_or(now, |at| at.max(sandbox.last_activity_at));
@@ -135,6 +142,11 @@ async fn settle(
                 }
                 Outcome::Frozen => sandbox.set_stopped(State::Paused, true, seen),
                 Outcome::Stopped if sandbox.state == State::Error => sandbox.alive = false,
+                Outcome::Stopped if expired && !sandbox.persistent => {
+                    sandbox.set_stopped(State::Destroyed, false, seen);
+                    sandbox.destroyed_at = Some(now);
+                    emit(tx, &app_, &sandbox, Happening::Destroyed("timeout"))?;
+                }
                 Outcome::Stopped => sandbox.set_stopped(State::Paused, false, seen),
                 Outcome::Gone => {
                     sandbox.set_stopped(State::Error, false, seen);
@@ -148,9 +160,13 @@ async fn settle(
             }
             sandbox.updated_at = now;
             tx.update(&sandbox)?;
-            Ok(())
+            Ok(sandbox.state == State::Destroyed)
         })
-        .await
+        .await?;
+    if ended && let Err(error) = app.machines.remove(id).await {
+        tracing::error!(sandbox = %id, "its machine is left until the next start: {error}");
+    }
+    Ok(())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -199,35 +199,49 @@ impl Sending<'_> {
 
     /// The whole answer.
     pub async fn send(self) -> Reply {
+        self.attempt().await.unwrap()
+    }
+
+    /// The whole answer, or why there is none: for servers that may go away.
+    pub async fn attempt(self) -> Result<Reply, String> {
         let answer = async {
-            let (parts, body) = self.open().await.into_parts();
-            Reply {
+            let (parts, body) = self.try_open().await?.into_parts();
+            Ok(Reply {
                 status: parts.status.as_u16(),
                 headers: parts.headers,
-                body: body.collect().await.unwrap().to_bytes(),
-            }
+                body: body.collect().await.map_err(|error| error.to_string())?.to_bytes(),
+            })
         };
         tokio::time::timeout(BOUND, answer).await.expect("an answer in time")
     }
 
     /// The head of the answer, its body still coming: for streams. The connection ends when the body is dropped.
     pub async fn open(self) -> Response<Incoming> {
-        let io = TokioIo::new(TcpStream::connect(self.client.address).await.unwrap());
+        self.try_open().await.unwrap()
+    }
+
+    async fn try_open(self) -> Result<Response<Incoming>, String> {
+        let stream = TcpStream::connect(self.client.address).await;
+        let io = TokioIo::new(stream.map_err(|error| error.to_string())?);
         let host = self.client.address.to_string();
         let path = if self.http2 { format!("http://{host}{}", self.path) } else { self.path };
         let mut request =
             Request::builder().method(self.method).uri(path).body(Full::new(self.body)).unwrap();
         *request.headers_mut() = self.headers;
+        let broken = |error: hyper::Error| error.to_string();
         if self.http2 {
             let (mut sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+                    .await
+                    .map_err(broken)?;
             tokio::spawn(connection);
-            return sender.send_request(request).await.unwrap();
+            return sender.send_request(request).await.map_err(broken);
         }
         request.headers_mut().entry(HOST).or_insert(host.parse().unwrap());
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(io).await.map_err(broken)?;
         tokio::spawn(connection.with_upgrades());
-        sender.send_request(request).await.unwrap()
+        sender.send_request(request).await.map_err(broken)
     }
 }
 

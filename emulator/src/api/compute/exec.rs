@@ -13,7 +13,9 @@ use http::HeaderMap;
 use super::sandboxes::Sandbox;
 use super::sandboxes::awake::{awake, hold};
 use crate::app::App;
-use crate::http::{Answer, ApiResult, Input, Route, Scoped};
+use crate::http::exchange::ExchangeRef;
+use crate::http::idempotency::outcome_unknown;
+use crate::http::{Answer, ApiError, ApiResult, Input, Route, Scoped};
 
 use outcome::Outcome;
 use request::{Command, Limits};
@@ -34,6 +36,7 @@ pub fn routes() -> Vec<Route> {
 
 async fn exec(
     State(app): State<App>,
+    exchange: ExchangeRef,
     sandbox: Scoped<Sandbox>,
     headers: HeaderMap,
     Input(command): Input<Command>,
@@ -41,6 +44,18 @@ async fn exec(
     let command = command.check(&LIMITS, &headers)?;
     let agent = awake(&app, &sandbox).await?;
     let _active = hold(&app, &sandbox);
-    let outcome = Outcome::collect(Session::start(&agent, command).await?).await?;
+    let session =
+        Session::start(&agent, command).await.map_err(|error| broken(&exchange, error))?;
+    let outcome = Outcome::collect(session).await.map_err(|error| broken(&exchange, error))?;
     Answer::ok(&outcome.show(app.ids.next()))
+}
+
+/// A command whose agent has gone may have run. Under a key it must not run again; without one the client decides.
+pub fn broken(exchange: &ExchangeRef, error: ApiError) -> ApiError {
+    let sent = matches!(error.code.status, 500 | 502 | 504);
+    if sent && exchange.claim.get().is_some() {
+        let log = error.log.unwrap_or(error.message);
+        return outcome_unknown().log(log);
+    }
+    error
 }

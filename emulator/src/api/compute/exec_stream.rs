@@ -13,11 +13,13 @@ use http::HeaderMap;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::exec::broken;
 use super::exec::request::{Command, Limits};
 use super::exec::session::Session;
 use super::sandboxes::Sandbox;
 use super::sandboxes::awake::{ActivityGuard, awake, hold};
 use crate::app::App;
+use crate::http::exchange::ExchangeRef;
 use crate::http::{ApiError, ApiResult, Input, Route, Scoped, sse};
 use crate::machines::agent::Output;
 
@@ -38,13 +40,15 @@ pub fn routes() -> Vec<Route> {
 
 async fn stream(
     State(app): State<App>,
+    exchange: ExchangeRef,
     sandbox: Scoped<Sandbox>,
     headers: HeaderMap,
     Input(command): Input<Command>,
 ) -> ApiResult<Response> {
     let command = command.check(&LIMITS, &headers)?;
     let agent = awake(&app, &sandbox).await?;
-    let session = Session::start(&agent, command).await?;
+    let session =
+        Session::start(&agent, command).await.map_err(|error| broken(&exchange, error))?;
     let active = hold(&app, &sandbox);
     Ok(sse::response(events(session, app.ids.next(), active)))
 }

@@ -30,27 +30,36 @@ use crate::store::{Filter, Paging, StoreError, Tx, View};
 pub use record::{Preview, Visibility};
 use show::{Listening, show};
 
-/// Every route of the family.
+/// Every route of the family. `repeatable`: each change is one transaction with its answer.
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::post("/sandboxes/{id}/previews", create).family("previews").scope("previews:write"),
+        Route::post("/sandboxes/{id}/previews", create)
+            .family("previews")
+            .scope("previews:write")
+            .repeatable(),
         Route::get("/sandboxes/{id}/previews", list).family("previews").scope("previews:read"),
         Route::get("/sandboxes/{id}/previews/{preview_id}", get)
             .family("previews")
             .scope("previews:read"),
         Route::delete("/sandboxes/{id}/previews/{preview_id}", delete)
             .family("previews")
-            .scope("previews:write"),
+            .scope("previews:write")
+            .repeatable(),
         Route::get("/sandboxes/{id}/previews/{preview_id}/status", probe::status)
             .family("previews")
             .scope("previews:read"),
         Route::post("/sandboxes/{id}/previews/{preview_id}/share", share::create)
             .family("previews")
-            .scope("previews:write"),
+            .scope("previews:write")
+            .repeatable(),
         Route::delete("/sandboxes/{id}/previews/{preview_id}/share", share::revoke)
             .family("previews")
-            .scope("previews:write"),
-        Route::post("/sandboxes/{id}/expose", expose).family("previews").scope("previews:write"),
+            .scope("previews:write")
+            .repeatable(),
+        Route::post("/sandboxes/{id}/expose", expose)
+            .family("previews")
+            .scope("previews:write")
+            .repeatable(),
     ]
 }
 

@@ -31,7 +31,7 @@ pub fn routes() -> Vec<Route> {
     let read = "sandboxes:read";
     let write = "sandboxes:write";
     [
-        Route::post("/sandboxes", create::create).scope("sandboxes:create"),
+        Route::post("/sandboxes", create::create).scope("sandboxes:create").repeatable(),
         Route::get("/sandboxes", find::list).scope(read),
         Route::get("/sandboxes/runtimes", runtimes::runtimes).scope(read),
         Route::get("/sandboxes/by-name/{name}", find::by_name).scope(read),
@@ -42,7 +42,7 @@ pub fn routes() -> Vec<Route> {
         Route::post("/sandboxes/{id}/stop", switch::stop).scope(write).repeatable(),
         Route::post("/sandboxes/{id}/resume", switch::resume).scope(write).repeatable(),
         Route::post("/sandboxes/{id}/extend", change::extend).scope(write).repeatable(),
-        Route::post("/sandboxes/{id}/fork", fork::fork).scope("sandboxes:create"),
+        Route::post("/sandboxes/{id}/fork", fork::fork).scope("sandboxes:create").repeatable(),
         Route::get("/sandboxes/{id}/usage", usage::usage).scope(read),
         Route::get("/sandboxes/{id}/readiness", readiness::readiness)
             .scope(read)

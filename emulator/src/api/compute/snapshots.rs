@@ -24,10 +24,11 @@ use crate::http::{Answer, ApiError, ApiResult, Caller, Pages, Params, Route, Sco
 use crate::store::outbox::Event;
 use crate::store::{Filter, Paging, Tx};
 
-/// The routes.
+/// The routes. `repeatable`: a snapshot that was being made is undone at start, a removal is one transaction with its
+/// answer, and restoring twice is restoring once.
 pub fn routes() -> Vec<Route> {
     let read = |route: Route| route.family("snapshots").scope("sandboxes:read");
-    let write = |route: Route| route.family("snapshots").scope("sandboxes:write");
+    let write = |route: Route| route.family("snapshots").scope("sandboxes:write").repeatable();
     vec![
         write(Route::post("/sandboxes/{id}/snapshots", create::create)),
         write(Route::post("/sandboxes/{id}/snapshot", create::create)),

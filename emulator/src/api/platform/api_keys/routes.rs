@@ -18,7 +18,8 @@ use crate::store::{Filter, Tx};
 /// The longest that `expires_in_days` may say.
 const MOST_DAYS: u32 = 3650;
 
-/// Every route of the family.
+/// Every route of the family. `repeatable`: each change is one transaction with its answer, so that one without an answer
+/// has not happened.
 pub fn routes() -> Vec<Route> {
     [
         Route::get("/api-keys", list),
@@ -30,7 +31,7 @@ pub fn routes() -> Vec<Route> {
         Route::post("/api-keys/{id}/rotate", rotate),
     ]
     .into_iter()
-    .map(|route| route.family("api_keys"))
+    .map(|route| route.family("api_keys").repeatable())
     .collect()
 }
 

@@ -19,7 +19,8 @@ use crate::http::{
 };
 use crate::store::{Column, Filter, Tx};
 
-/// Every route of the family.
+/// Every route of the family. `repeatable`: each change is one transaction with its answer, so that one without an answer
+/// has not happened.
 pub fn routes() -> Vec<Route> {
     [
         Route::get("/projects", list).scope("projects:read"),
@@ -29,7 +30,7 @@ pub fn routes() -> Vec<Route> {
         Route::delete("/projects/{id}", delete).scope("projects:write"),
     ]
     .into_iter()
-    .map(|route| route.family("projects"))
+    .map(|route| route.family("projects").repeatable())
     .collect()
 }
 

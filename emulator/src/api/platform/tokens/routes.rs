@@ -20,7 +20,7 @@ use crate::store::{Filter, Paging};
 const LONGEST: u32 = 86_400;
 const USUAL: u32 = 3_600;
 
-/// Every route of the family.
+/// Every route of the family. `repeatable`: each change is one transaction with its answer.
 pub fn routes() -> Vec<Route> {
     [
         Route::post("/tokens/scoped", create).access(Access::AuthEndpoint),
@@ -28,7 +28,7 @@ pub fn routes() -> Vec<Route> {
         Route::delete("/tokens/scoped/{id}", delete),
     ]
     .into_iter()
-    .map(|route| route.family("api_keys"))
+    .map(|route| route.family("api_keys").repeatable())
     .collect()
 }
 

@@ -17,7 +17,8 @@ use crate::http::{
 };
 use crate::store::{Column, Filter, Tx};
 
-/// Every route of the family.
+/// Every route of the family. `repeatable`: each change is one transaction with its answer, so that one without an answer
+/// has not happened.
 pub fn routes() -> Vec<Route> {
     [
         Route::get("/workspaces", list).scope("projects:read"),
@@ -28,7 +29,7 @@ pub fn routes() -> Vec<Route> {
         Route::get("/workspaces/{id}/projects", projects).scope("projects:read"),
     ]
     .into_iter()
-    .map(|route| route.family("workspaces"))
+    .map(|route| route.family("workspaces").repeatable())
     .collect()
 }
 
