@@ -84,7 +84,6 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
     if let Some(found) = &found {
         report.orphans = orphans(app, &rows, found).await;
     }
-<<<<<<< HEAD
     // Copies without a row, and those of forks that were cut off, go now that no machine needs them.
     match removal::recover(app).await {
         Ok(cut_off) => undone.extend(cut_off),
@@ -92,10 +91,6 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
             "the snapshots could not be reconciled: {} {:?}", error.message, error.log
         ),
     }
-=======
-    // After the machines: one that stood on a copy is gone by now.
-    removal::recover(app).await?;
->>>>>>> crash
     report.unknown = torn(app, undone).await?;
     tracing::info!(?report, "reconciled");
     Ok(report)

@@ -102,37 +102,20 @@ pub async fn expire_due(app: &App, org: Uuid) -> ApiResult<usize> {
     Ok(gone.len())
 }
 
-<<<<<<< HEAD
-/// What a crash has left, at start-up and before requests come: a snapshot that was being made has failed, files
+/// What a crash has left, at start-up and before requests come: a snapshot that was being made is undone, files
 /// without a row go. Answers the operations that are undone: their requests may run anew under their keys.
-pub async fn recover(app: &App) -> ApiResult<Vec<Uuid>> {
-    let clock = app.clone();
-    let (known, undone) = app
-=======
-/// What a crash has left, at start-up and before requests come: a snapshot that was being made is undone (its request
-/// may run anew under its key), files without a row go.
 ///
 /// # Errors
 /// When the store fails. Files that cannot be looked for or removed are logged, and stay until the next start.
-pub async fn recover(app: &App) -> ApiResult<()> {
-    let known = app
->>>>>>> crash
+pub async fn recover(app: &App) -> ApiResult<Vec<Uuid>> {
+    let (known, undone) = app
         .store
-        .write(move |tx| -> Result<(HashSet<Uuid>, Vec<Uuid>), StoreError> {
+        .write(|tx| -> Result<(HashSet<Uuid>, Vec<Uuid>), StoreError> {
             let (mut known, mut undone) = (HashSet::new(), Vec::new());
             for snapshot in tx.all::<Snapshot>()? {
                 if snapshot.status == Status::Creating {
-<<<<<<< HEAD
                     undone.push(snapshot.operation);
-                    tx.update(&Snapshot {
-                        status: Status::Failed,
-                        error: Some("The emulator stopped while the snapshot was made.".into()),
-                        updated_at: clock.clock.now(snapshot.org),
-                        ..snapshot
-                    })?;
-=======
                     tx.remove::<Snapshot>(snapshot.org, snapshot.id)?;
->>>>>>> crash
                 } else if snapshot.status == Status::Ready {
                     known.insert(snapshot.id);
                 }
@@ -140,19 +123,8 @@ pub async fn recover(app: &App) -> ApiResult<()> {
             Ok((known, undone))
         })
         .await?;
-<<<<<<< HEAD
     if app.machines.host().is_none() {
         return Ok(undone);
-=======
-    if app.machines.host().is_some() {
-        match app.machines.list_snapshots().await {
-            Ok(found) => {
-                let left: Vec<Uuid> = found.into_iter().filter(|id| !known.contains(id)).collect();
-                clear(app, &left).await;
-            }
-            Err(error) => tracing::error!("the snapshots could not be listed: {error}"),
-        }
->>>>>>> crash
     }
     match app.machines.list_snapshots().await {
         Ok(found) => {
