@@ -11,9 +11,12 @@ pub mod platform;
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
+use http::header::ALLOW;
+use http::{HeaderValue, Method, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
@@ -31,6 +34,11 @@ pub fn routes() -> Vec<Route> {
 
 /// The router of everything that the emulator answers. Called once per [`App`].
 pub fn router(app: &App) -> Router {
+    router_with(app, Vec::new())
+}
+
+/// The same with routes of one's own below the API's base: a test needs one that misbehaves.
+pub fn router_with(app: &App, own: Vec<Route>) -> Router {
     let mut table = RouteTable::default();
     let mut handlers: BTreeMap<String, MethodRouter<App>> = BTreeMap::new();
     let mut add = |table: &mut RouteTable, base: &str, route: Route| {
@@ -42,7 +50,7 @@ pub fn router(app: &App) -> Router {
         let known = handlers.remove(&pattern).unwrap_or_default();
         handlers.insert(pattern, known.merge(route.handler));
     };
-    for route in routes() {
+    for route in own.into_iter().chain(routes()) {
         add(&mut table, BASE, route);
     }
     for route in known_routes::not_built() {
@@ -82,32 +90,51 @@ pub async fn not_emulated(exchange: exchange::ExchangeRef) -> ApiError {
     )
 }
 
-async fn unknown(request: Request) -> ApiError {
-    let path = request.uri().path();
-    let method = request.method();
-    let mistyped =
-        ["/api/", "/v1", "/v2"].iter().any(|part| path.trim_start_matches(BASE).starts_with(part));
-    let hint = if mistyped {
+async fn unknown(State(app): State<App>, exchange: exchange::ExchangeRef) -> ApiError {
+    // What was sent, not what we made of it; a query may hold secrets.
+    let path = exchange.target.split('?').next().unwrap_or_default();
+    let below = path.strip_prefix(BASE).unwrap_or(path);
+    let hint = if path.starts_with("/_emulator") {
+        let routes = app.routes.get().map(RouteTable::all).unwrap_or_default();
+        let mut known: Vec<&str> = routes
+            .iter()
+            .filter(|route| route.family == "control")
+            .map(|route| route.path)
+            .collect();
+        known.dedup();
+        format!(" Below /_emulator there are {}.", known.join(", "))
+    } else if below.is_empty()
+        || below == "/"
+        || ["/api", "/v1", "/v2"].iter().any(|part| below.starts_with(part))
+    {
         format!(" The API is served at {BASE}: set MIOSA_BASE_URL=http://HOST:PORT{BASE}.")
     } else {
-        String::new()
+        " GET /_emulator/coverage lists what clients are known to call.".to_owned()
     };
     ApiError::new(
         codes::ROUTE_NOT_FOUND,
-        format!("No client is known to call {method} {path}.{hint}"),
+        format!("No client is known to call {} {path}.{hint}", exchange.method),
     )
 }
 
 async fn wrong_method(
-    axum::extract::State(app): axum::extract::State<App>,
+    State(app): State<App>,
     matched: axum::extract::MatchedPath,
     request: Request,
-) -> ApiError {
-    let allow = app.routes.get().map(|table| table.methods(matched.as_str())).unwrap_or_default();
+) -> Result<Response, ApiError> {
+    let mut allow =
+        app.routes.get().map(|table| table.methods(matched.as_str())).unwrap_or_default();
+    if allow.split(", ").any(|method| method == "GET") {
+        allow = allow.replace("GET", "GET, HEAD");
+    }
+    if request.method() == Method::OPTIONS {
+        let allow = HeaderValue::from_str(&allow).unwrap_or(HeaderValue::from_static("OPTIONS"));
+        return Ok((StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response());
+    }
     let mut error = ApiError::new(
         codes::METHOD_NOT_ALLOWED,
         format!("{} is not a method of this path. It answers {allow}.", request.method()),
     );
     error.allow = Some(allow);
-    error
+    Err(error)
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// The journal's caps: entries and bytes.
     pub journal: (usize, usize),
+    /// How long the server waits for a client.
+    pub patience: Patience,
 }
 
 impl Default for Config {
@@ -54,6 +57,28 @@ impl Default for Config {
             allowed: Allowed::default(),
             public_url: None,
             journal: (10_000, 16 * 1024 * 1024),
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// How long the server waits for a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the head of a request; also how long a connection may stay without one.
+    pub head: Duration,
+    /// For the body of a request.
+    pub body: Duration,
+    /// For open requests, at the end.
+    pub grace: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            body: Duration::from_secs(60),
+            grace: Duration::from_secs(5),
         }
     }
 }

@@ -6,15 +6,22 @@ mod doctor;
 mod env;
 mod health;
 mod hosts;
+mod listen;
+mod log;
 mod port_holder;
 mod prune;
 mod reset;
 mod serve;
+mod stop;
 mod version;
 
+use std::future::Future;
+use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// The MIOSA API on your own machine: real sandboxes, no account, no network.
 #[derive(Debug, Parser)]
@@ -32,21 +39,52 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API until SIGTERM or Ctrl-C.
+    /// Serve the API until SIGTERM or Ctrl-C
+    #[command(
+        after_help = "Each flag can be given as its variable instead; a flag wins over its variable, an empty \
+        variable counts as not set.\n\n\
+        Examples:\n  \
+        miosa-emulator serve                                             keeps its state, port 4010\n  \
+        miosa-emulator serve --ephemeral --listen 127.0.0.1:0            for a test run: keeps nothing, any free port\n  \
+        miosa-emulator serve --ephemeral --seed 7 --machines none        the same ids in every run, no sandboxes\n  \
+        miosa-emulator serve --listen 0.0.0.0:4010 --auth open --allow-host miosa   in a service container"
+    )]
     Serve(serve::Serve),
-    /// Say which machines would be used, what they cannot enforce, and why.
+    /// Say which machines would be used, what they cannot enforce, and why
+    #[command(
+        after_help = "Starts nothing and changes nothing. Exit code 5 when `serve` with the same flags would \
+        have no machines.\n\nExample:\n  miosa-emulator doctor --machines docker"
+    )]
     Doctor(doctor::Doctor),
-    /// Ask a running emulator whether it is well; the container's own probe.
+    /// Ask a running emulator whether it is well
+    #[command(
+        after_help = "Exit code 0 when it is, 1 when not: a container's own probe.\n\nExample:\n  \
+        HEALTHCHECK CMD [\"miosa-emulator\", \"health\"]"
+    )]
     Health(health::Health),
-    /// Print what points a shell's SDK at the emulator: eval "$(miosa-emulator env)".
+    /// Print what points a shell's SDK at the emulator
+    #[command(after_help = "Examples:\n  eval \"$(miosa-emulator env)\"\n  \
+        eval \"$(miosa-emulator env --key msk_test_ci_1)\"     an organization of its own\n\n\
+        Asks nobody: whether an emulator is there, `miosa-emulator health` tells.")]
     Env(env::Env),
-    /// Empty a running emulator: an organization's resources, or everything.
+    /// Empty a running emulator: an organization's resources, or everything
+    #[command(
+        after_help = "What there was is unreachable when this returns; its machines and snapshots are removed \
+        behind it.\n\nExamples:\n  miosa-emulator reset --key msk_test_ci_1\n  miosa-emulator reset --all"
+    )]
     Reset(reset::Reset),
-    /// Print every setting with its default, as a commented environment file.
+    /// Print every setting with its default, as a commented environment file
+    #[command(after_help = "Example:\n  miosa-emulator config > emulator.env\n  \
+        # uncomment what you change, then\n  set -a; . ./emulator.env; set +a; miosa-emulator serve")]
     Config(config::Config),
-    /// Remove derived images and layers that nothing uses any more.
+    /// Remove derived images and layers that nothing uses any more
+    #[command(
+        after_help = "Refused with exit code 4 while an emulator works on the data directory.\n\nExample:\n  \
+        miosa-emulator prune --machines docker"
+    )]
     Prune(prune::Prune),
-    /// Print the version.
+    /// Print the version
+    #[command(after_help = "Example:\n  miosa-emulator version")]
     Version(version::Version),
 }
 
@@ -77,7 +115,10 @@ impl Failure {
 
 /// Parses the arguments and runs the subcommand.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let result = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Doctor(doctor) => doctor.run(),
@@ -91,16 +132,61 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("miosa-emulator: {}", failure.message);
+            // Whoever should read it may have gone.
+            let _ = writeln!(std::io::stderr(), "miosa-emulator: {}", failure.message);
             ExitCode::from(failure.code)
         }
     }
 }
 
-/// A runtime for the subcommands that need one.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+/// The arguments. A variable that is set but empty counts as not set: `config` prints such lines, and compose files
+/// and `--env-file` pass them on.
+fn parse() -> Result<Cli, clap::Error> {
+    let command = Cli::command().mut_subcommands(|subcommand| {
+        subcommand.mut_args(|arg| {
+            let empty =
+                arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+            if empty { arg.env(Resettable::Reset) } else { arg }
+        })
+    });
+    Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
+/// Runs a subcommand that waits. Work on blocking threads that nobody waits for any more does not hold up the end.
+fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    const LEFT_BEHIND: Duration = Duration::from_secs(2);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("no runtime: {error}")))
+        .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    done
+}
+
+/// Writes a line to standard output. A reader that has gone (`| head -1`) has read what it wanted.
+fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_subcommand_says_what_it_does_and_gives_an_example() {
+        Cli::command().debug_assert();
+        for subcommand in Cli::command().get_subcommands() {
+            let name = subcommand.get_name();
+            assert!(subcommand.get_about().is_some(), "{name}");
+            let more = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(more.contains("Example"), "{name}: {more}");
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod auth;
+pub mod body;
 pub mod codes;
 pub mod error;
 pub mod exchange;

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
@@ -19,14 +20,16 @@ use crate::app::{App, Peer};
 use crate::http::paths;
 use crate::{api, proxy};
 
-/// A request's head must arrive within this.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Connections that are still busy this long after the stop are cut.
-const GRACE: Duration = Duration::from_secs(5);
-
 /// Serves until [`App::stopping`](crate::app::Parts) is cancelled, then lets open requests end.
 pub async fn serve(app: App, listener: TcpListener) {
-    let router = api::router(&app);
+    serve_router(app.clone(), listener, api::router(&app)).await;
+}
+
+/// Serves a router that was made from [`api::router_with`].
+pub async fn serve_router(app: App, listener: TcpListener, router: Router) {
+    /// A connection that is being cut needs a moment to go.
+    const MARGIN: Duration = Duration::from_millis(500);
+    let grace = app.config.patience.grace;
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -45,20 +48,22 @@ pub async fn serve(app: App, listener: TcpListener) {
         }
     }
     connections.close();
-    if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
+    if tokio::time::timeout(grace + MARGIN, connections.wait()).await.is_err() {
         tracing::warn!("{} connections were cut at the end", connections.len());
     }
 }
 
 async fn connection(app: App, router: Router, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
-    let stopping = app.stopping.clone();
+    let (stopping, patience) = (app.stopping.clone(), app.config.patience);
+    let (spoken, has_spoken) = watch::channel(false);
     let service = service_fn(move |request: Request<Incoming>| {
         let (app, router) = (app.clone(), router.clone());
+        spoken.send_replace(true);
         async move { Ok::<_, std::convert::Infallible>(answer(app, router, request, peer).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(true);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.head).keep_alive(true);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -69,13 +74,26 @@ async fn connection(app: App, router: Router, stream: TcpStream, peer: SocketAdd
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = silence(patience.head, has_spoken) => {
+            tracing::trace!("connection from {peer}: no request");
+            return;
+        }
         () = stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(GRACE, connection).await.unwrap_or(Ok(()))
+            tokio::time::timeout(patience.grace, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
         tracing::trace!("connection from {peer}: {error}");
+    }
+}
+
+/// Ends when no request has come within the bound; never once one has. Before the protocol is known nothing else bounds
+/// a connection that says nothing.
+async fn silence(bound: Duration, mut spoken: watch::Receiver<bool>) {
+    let heard = async { spoken.wait_for(|spoken| *spoken).await.is_ok() };
+    if tokio::time::timeout(bound, heard).await.is_ok() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -90,6 +108,8 @@ async fn answer(
     if let Some(preview) = proxy::target(&app, &request) {
         return proxy::forward(app, preview, request).await;
     }
+    let sent = paths::Sent::of(request.uri());
+    request.extensions_mut().insert(sent);
     if let Some(uri) = paths::canonical(request.uri()) {
         *request.uri_mut() = uri;
     }

@@ -64,7 +64,7 @@ async fn nothing_of_a_namespace_machine_outlives_its_emulator() {
     program.terminate().await;
     assert_eq!(host::processes(&other).len(), 2);
     theirs.terminate().await;
-    assert_eq!(host::processes(&other), []);
+    assert_eq!(host::processes(&other), Vec::<i32>::new());
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn ephemeral(machines: &'static str) {
     program.terminate().await;
     assert_eq!(home.left(), Vec::<std::path::PathBuf>::new());
     for marker in [&mine, &asleep] {
-        assert_eq!(host::processes(marker), []);
+        assert_eq!(host::processes(marker), Vec::<i32>::new());
     }
     assert_eq!(host::mounts(data.to_str().unwrap()), Vec::<String>::new());
     for sandbox in [&running, &paused, &third, &fork] {

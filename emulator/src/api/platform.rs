@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::http::auth::AuthMode;
 use crate::http::{ApiError, ApiResult, Route};
 use crate::ids;
+use crate::store::Tx;
 
 /// Every route of the chapter.
 pub fn routes() -> Vec<Route> {
@@ -65,15 +66,20 @@ pub async fn prepare(app: &App) -> ApiResult<()> {
 
 /// Empties an organization: its workspaces, keys, requests and events are gone, a fresh default workspace and
 /// project are there. Where only minted keys pass, the ones without a workspace of their own stay, or nobody could
-/// come in again. Machines are the caller's to remove.
+/// come in again. Machines are the caller's to remove: `gather` sees what there is, in the same transaction.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn reset(app: &App, org: Uuid) -> ApiResult<()> {
+pub async fn reset<T: Send + 'static>(
+    app: &App,
+    org: Uuid,
+    gather: impl FnOnce(&Tx<'_>) -> ApiResult<T> + Send + 'static,
+) -> ApiResult<T> {
     let of_app = app.clone();
-    let workspaces = app
+    let (workspaces, gathered) = app
         .store
         .write(move |tx| {
+            let gathered = gather(tx)?;
             let keep = match of_app.config.auth {
                 AuthMode::Strict => api_keys::unbound(tx, org)?,
                 AuthMode::Open | AuthMode::Audit => Vec::new(),
@@ -84,12 +90,12 @@ pub async fn reset(app: &App, org: Uuid) -> ApiResult<()> {
             for key in keep {
                 tx.insert(&key)?;
             }
-            Ok::<_, ApiError>(workspaces)
+            Ok::<_, ApiError>((workspaces, gathered))
         })
         .await?;
     app.identities.forget(org);
     for workspace in workspaces {
         app.limiter.forget(workspace);
     }
-    Ok(())
+    Ok(gathered)
 }

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::Failure;
+use super::{Failure, listen};
 
 /// Where the emulator is.
 #[derive(Debug, Args)]
@@ -27,8 +27,17 @@ pub(crate) struct At {
 
 impl At {
     /// The address to connect to: what a server listens on may be `0.0.0.0`.
-    pub(super) fn host(&self) -> String {
-        self.listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+    ///
+    /// # Errors
+    /// Wrong usage: port 0 is any port, so nobody can be asked there.
+    pub(super) fn host(&self) -> Result<String, Failure> {
+        let host = listen::host(&self.listen);
+        if host.ends_with(":0") {
+            return Err(Failure::usage(
+                "port 0 is a free port that `serve` picked: give --listen the address of its ready line",
+            ));
+        }
+        Ok(host)
     }
 
     /// One request below `/_emulator`.
@@ -39,11 +48,15 @@ impl At {
         key: Option<&str>,
     ) -> Result<(StatusCode, Value), Failure> {
         const BOUND: Duration = Duration::from_secs(10);
-        let host = self.host();
+        let host = self.host()?;
         let asked = tokio::time::timeout(BOUND, request(&host, method, path, key)).await;
         let answer =
             asked.unwrap_or_else(|_| Err(format!("no answer within {} s", BOUND.as_secs())));
-        answer.map_err(|error| Failure::failed(format!("no emulator answers at {host}: {error}")))
+        answer.map_err(|error| {
+            Failure::failed(format!(
+                "no emulator answers at {host}: {error}. Start one with `miosa-emulator serve`, or say --listen ADDR:PORT."
+            ))
+        })
     }
 }
 

@@ -11,10 +11,9 @@ const DEFAULTS: &str = include_str!("defaults.env");
 pub(crate) struct Config {}
 
 impl Config {
-    #[allow(clippy::unnecessary_wraps, clippy::unused_self)] // every subcommand has this face
+    #[allow(clippy::unused_self)] // every subcommand has this face
     pub(super) fn run(self) -> Result<(), Failure> {
-        print!("{DEFAULTS}");
-        Ok(())
+        super::say(DEFAULTS.trim_end())
     }
 }
 

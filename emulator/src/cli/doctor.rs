@@ -21,20 +21,21 @@ pub(crate) struct Doctor {
 
 impl Doctor {
     pub(super) fn run(self) -> Result<(), Failure> {
-        super::runtime()?.block_on(self.examine())
+        super::wait_for(self.examine())
     }
 
     async fn examine(self) -> Result<(), Failure> {
         // Probing must not disturb an emulator that runs on the real directory.
         let scratch = tempfile::tempdir().map_err(|error| Failure::data(error.to_string()))?;
-        println!("data      {}", hosts::data_directory(self.data.as_ref())?.display());
+        let data = hosts::data_directory(self.data.as_ref())?;
+        super::say(format_args!("data {}", data.display()))?;
         let docker = match hosts::docker(&self.machines, "doctor").await {
-            Ok(host) => show("docker", &host).await,
-            Err(why) => missing("docker", &why),
+            Ok(host) => show("docker", &host).await?,
+            Err(why) => missing("docker", &why)?,
         };
         let namespace = match hosts::namespace(scratch.path()).await {
-            Ok(host) => show("namespace", &host).await,
-            Err(why) => missing("namespace", &why),
+            Ok(host) => show("namespace", &host).await?,
+            Err(why) => missing("namespace", &why)?,
         };
         let used = match self.machines.machines {
             Kind::Auto if docker => "docker",
@@ -43,33 +44,37 @@ impl Doctor {
             Kind::Namespace if namespace => "namespace",
             Kind::Host => "host (no isolation)",
             Kind::None => "none, as asked",
-            Kind::Auto | Kind::Docker | Kind::Namespace => {
-                println!("\nserve would use: none; creating a sandbox answers 503");
+            Kind::Auto => {
+                super::say("\nserve would use: none; creating a sandbox answers 503")?;
                 return Err(Failure::machines(
                     "no machines that could be used; the reasons stand above",
                 ));
             }
+            Kind::Docker | Kind::Namespace => {
+                super::say("\nserve would refuse to start with these machines")?;
+                return Err(Failure::machines(
+                    "the machines that were asked for cannot be used; the reasons stand above",
+                ));
+            }
         };
-        println!("\nserve would use: {used}");
-        Ok(())
+        super::say(format_args!("\nserve would use: {used}"))
     }
 }
 
-fn missing(kind: &str, why: &str) -> bool {
-    println!("\n{kind}\n  ✗ cannot be used: {why}");
-    false
+fn missing(kind: &str, why: &str) -> Result<bool, Failure> {
+    super::say(format_args!("\n{kind}\n  ✗ cannot be used: {why}")).map(|()| false)
 }
 
 /// Prints what a host says of itself; whether it can start the default template.
-async fn show(kind: &str, host: &dyn MachineHost) -> bool {
-    println!("\n{kind}");
+async fn show(kind: &str, host: &dyn MachineHost) -> Result<bool, Failure> {
+    super::say(format_args!("\n{kind}"))?;
     for note in host.notes().await {
         let mark = match note.level {
             NoteLevel::Ok => "✓",
             NoteLevel::Limited => "!",
             NoteLevel::Broken => "✗",
         };
-        println!("  {mark} {:<9} {}", note.topic, note.text);
+        super::say(format_args!("  {mark} {:<10} {}", note.topic, note.text))?;
     }
     let mut usable = true;
     for template in BUILT_IN {
@@ -81,7 +86,7 @@ async fn show(kind: &str, host: &dyn MachineHost) -> bool {
                 ("✗", why)
             }
         };
-        println!("  {mark} template  {}: {text}", template.id);
+        super::say(format_args!("  {mark} template   {}: {text}", template.id))?;
     }
-    usable
+    Ok(usable)
 }

@@ -11,7 +11,7 @@ pub(crate) struct Env {
     at: At,
 
     /// The key to use; msk_test_<anything> gets an organization of its own
-    #[arg(long, default_value = "msk_live_local", value_name = "KEY")]
+    #[arg(long, env = "MIOSA_EMULATOR_KEY", default_value = "msk_live_local", value_name = "KEY")]
     key: String,
 }
 
@@ -19,12 +19,11 @@ impl Env {
     pub(super) fn run(self) -> Result<(), Failure> {
         let plain =
             |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:[]".contains(&b));
-        let host = self.at.host();
+        let host = self.at.host()?;
         if !plain(&self.key) || !plain(&host) {
             return Err(Failure::usage("key and address may hold letters, digits and _-.:[] only"));
         }
-        println!("export MIOSA_BASE_URL='http://{host}/api/v1'");
-        println!("export MIOSA_API_KEY='{}'", self.key);
-        Ok(())
+        super::say(format_args!("export MIOSA_BASE_URL='http://{host}/api/v1'"))?;
+        super::say(format_args!("export MIOSA_API_KEY='{}'", self.key))
     }
 }

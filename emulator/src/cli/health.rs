@@ -14,12 +14,10 @@ pub(crate) struct Health {
 
 impl Health {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let (status, body) =
-            super::runtime()?.block_on(self.at.ask(Method::GET, "/_emulator/health", None))?;
+        let (status, body) = super::wait_for(self.at.ask(Method::GET, "/_emulator/health", None))?;
         if !status.is_success() {
             return Err(Failure::failed(format!("not well: {status} {body}")));
         }
-        println!("{body}");
-        Ok(())
+        super::say(body)
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Prune {
 
 impl Prune {
     pub(super) fn run(self) -> Result<(), Failure> {
-        super::runtime()?.block_on(async {
+        super::wait_for(async {
             let data = hosts::data_directory(self.data.as_ref())?;
             // A running emulator may be about to use what looks unused.
             let _lock = DataLock::take(&data).map_err(|error| Failure::data(error.to_string()))?;
@@ -31,20 +31,22 @@ impl Prune {
                 .await
                 .map_err(|error| Failure::data(error.to_string()))?;
             let machines = hosts::choose(&self.machines, &data, &owner).await?;
+            if machines.host().is_none() {
+                return super::say("0 removed: there are no machines here");
+            }
             let pruned =
                 machines.prune().await.map_err(|error| Failure::failed(error.to_string()))?;
             for thing in &pruned.removed {
-                println!("removed {thing}");
+                super::say(format_args!("removed {thing}"))?;
             }
+            let things = pruned.removed.len();
             match pruned.bytes {
-                Some(bytes) => println!(
-                    "{} things, {:.1} MB given back",
-                    pruned.removed.len(),
-                    bytes as f64 / 1e6
-                ),
-                None => println!("{} things", pruned.removed.len()),
+                Some(bytes) => {
+                    let megabytes = bytes as f64 / 1e6;
+                    super::say(format_args!("{things} removed, {megabytes:.1} MB given back"))
+                }
+                None => super::say(format_args!("{things} removed")),
             }
-            Ok(())
         })
     }
 }

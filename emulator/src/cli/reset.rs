@@ -11,7 +11,7 @@ pub(crate) struct Reset {
     #[command(flatten)]
     at: At,
 
-    /// The organization of this key [default: the default organization]
+    /// The organization of this key; without one the default organization
     #[arg(long, env = "MIOSA_API_KEY", hide_env_values = true, value_name = "KEY")]
     key: Option<String>,
 
@@ -23,12 +23,12 @@ pub(crate) struct Reset {
 impl Reset {
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = if self.all { "/_emulator/reset?all=true" } else { "/_emulator/reset" };
-        let asked = self.at.ask(Method::POST, path, self.key.as_deref());
-        let (status, body) = super::runtime()?.block_on(asked)?;
+        let (status, body) = super::wait_for(self.at.ask(Method::POST, path, self.key.as_deref()))?;
         if !status.is_success() {
-            return Err(Failure::failed(format!("refused: {status} {body}")));
+            let why =
+                body["error"]["message"].as_str().map_or_else(|| body.to_string(), str::to_owned);
+            return Err(Failure::failed(format!("refused ({status}): {why}")));
         }
-        println!("{body}");
-        Ok(())
+        super::say(body)
     }
 }

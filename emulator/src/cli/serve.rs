@@ -1,18 +1,18 @@
 //! `serve`: puts the parts together, says when it is ready, and takes everything down again.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::BoolishValueParser;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::hosts::{self, MachineChoice};
-use super::{Failure, port_holder};
+use super::log::LogFormat;
+use super::{Failure, listen, log, port_holder, stop};
 use crate::api::platform;
 use crate::app::{App, Config};
 use crate::http::ApiError;
@@ -24,16 +24,6 @@ use crate::store::lock::DataLock;
 use crate::store::{Store, StoreError};
 use crate::{lifecycle, proxy, server};
 
-/// How the log is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Flags of `serve`; each has an environment variable.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
@@ -42,31 +32,32 @@ pub(crate) struct Serve {
         long,
         env = "MIOSA_EMULATOR_LISTEN",
         default_value = "127.0.0.1:4010",
-        value_name = "ADDR:PORT"
+        value_name = "ADDR:PORT",
+        value_parser = listen::address
     )]
     listen: SocketAddr,
 
-    /// Where state lives [default: $XDG_DATA_HOME/miosa-emulator, else ~/.local/share/miosa-emulator]
+    /// Where state lives; if not said, $XDG_DATA_HOME/miosa-emulator, else ~/.local/share/miosa-emulator
     #[arg(long, env = "MIOSA_EMULATOR_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
 
     /// Keep nothing: a fresh directory that is removed at the end, sandboxes included
-    #[arg(long, env = "MIOSA_EMULATOR_EPHEMERAL", conflicts_with = "data")]
+    #[arg(long, env = "MIOSA_EMULATOR_EPHEMERAL", value_parser = BoolishValueParser::new())]
     ephemeral: bool,
 
     /// Make ids and the clock's start reproducible (needs --ephemeral)
-    #[arg(long, env = "MIOSA_EMULATOR_SEED", value_name = "N", requires = "ephemeral")]
+    #[arg(long, env = "MIOSA_EMULATOR_SEED", value_name = "N")]
     seed: Option<u64>,
 
     #[command(flatten)]
     machines: MachineChoice,
 
-    /// Which credentials pass: any msk_ key, any but flagged in the journal, or only minted ones [default: open]
+    /// Which credentials pass; if not said, `open`, and on loopback only
     #[arg(long, env = "MIOSA_EMULATOR_AUTH", value_name = "MODE")]
     auth: Option<AuthMode>,
 
     /// Take over unknown tenant, workspace and project ids as asked
-    #[arg(long, env = "MIOSA_EMULATOR_ADOPT")]
+    #[arg(long, env = "MIOSA_EMULATOR_ADOPT", value_parser = BoolishValueParser::new())]
     adopt: bool,
 
     /// How envelopes are written
@@ -112,76 +103,104 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
-        self.start_log()?;
-        let beyond = !self.listen.ip().is_loopback();
-        if beyond && self.auth.is_none() {
+        self.check()?;
+        log::start(&self.log, self.log_format)?;
+        super::wait_for(self.serve())
+    }
+
+    /// What the flags mean together. Not left to the parser: to it a variable that says `false` is present.
+    fn check(&self) -> Result<(), Failure> {
+        if self.ephemeral && self.data.is_some() {
+            return Err(Failure::usage(
+                "--ephemeral keeps nothing and --data says where to keep it: use one of them",
+            ));
+        }
+        if self.seed.is_some() && !self.ephemeral {
+            return Err(Failure::usage(
+                "--seed needs --ephemeral: on kept state a second start would hand out the same ids again",
+            ));
+        }
+        if self.beyond() && self.auth.is_none() {
             return Err(Failure::usage(format!(
                 "{} can be reached from other computers, and any key plus exec is code execution. Add --auth strict, \
                  or --auth open if you mean it.",
                 self.listen
             )));
         }
-        super::runtime()?.block_on(self.serve(beyond))
+        Ok(())
     }
 
-    fn start_log(&self) -> Result<(), Failure> {
-        let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
-            .map_err(|error| Failure::usage(format!("--log {}: {error}", self.log)))?;
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_target(false);
-        match self.log_format {
-            LogFormat::Text => log.init(),
-            LogFormat::Json => log.json().init(),
+    /// Whether other computers can reach it.
+    fn beyond(&self) -> bool {
+        !self.listen.ip().is_loopback()
+    }
+
+    async fn serve(self) -> Result<(), Failure> {
+        let stopping = stop::on_signal()?;
+        let (listener, address) = self.bind().await?;
+        let (data, ephemeral) = self.data_directory()?;
+        let _lock = DataLock::take(&data).map_err(|error| Failure::data(error.to_string()))?;
+        let (app, kind) = tokio::select! {
+            prepared = self.prepare(&data, address) => prepared?,
+            // Nothing has been promised to anyone yet; what was begun is settled by the next start.
+            () = stopping.cancelled() => return Ok(()),
+        };
+        follow(&app, stopping);
+        lifecycle::start(&app);
+        ready(address, kind, &data, ephemeral.is_some());
+        server::serve(app.clone(), listener).await;
+        stop::end(&app, ephemeral.is_some()).await;
+        drop(app);
+        if let Some(dir) = ephemeral {
+            dir.close().map_err(|error| Failure::failed(format!("{}: {error}", data.display())))?;
         }
         Ok(())
     }
 
-    async fn serve(self, beyond: bool) -> Result<(), Failure> {
-        let listener = match TcpListener::bind(self.listen).await {
-            Ok(listener) => listener,
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                let holder = port_holder::describe(self.listen.port())
-                    .unwrap_or_else(|| "another program".into());
-                return Err(Failure::port(format!(
-                    "port {} is taken by {holder}. Stop it, or use --listen 127.0.0.1:0 for a free port.",
-                    self.listen.port()
-                )));
+    async fn bind(&self) -> Result<(TcpListener, SocketAddr), Failure> {
+        let bound = TcpListener::bind(self.listen).await.and_then(|listener| {
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        });
+        bound.map_err(|error| {
+            if error.kind() != std::io::ErrorKind::AddrInUse {
+                return Failure::port(format!("cannot listen on {}: {error}", self.listen));
             }
-            Err(error) => {
-                return Err(Failure::port(format!("cannot listen on {}: {error}", self.listen)));
-            }
-        };
-        let address = listener.local_addr().map_err(|error| Failure::port(error.to_string()))?;
-        let (data, ephemeral) = self.data_directory()?;
-        let _lock = DataLock::take(&data).map_err(|error| Failure::data(error.to_string()))?;
+            let port = self.listen.port();
+            let holder = port_holder::describe(port).unwrap_or_else(|| "another program".into());
+            Failure::port(format!(
+                "port {port} is taken by {holder}. Stop it, or use --listen 127.0.0.1:0 for a free port."
+            ))
+        })
+    }
+
+    /// The parts, put together; what an earlier run has left is settled.
+    async fn prepare(
+        &self,
+        data: &Path,
+        address: SocketAddr,
+    ) -> Result<(App, &'static str), Failure> {
         let store = Store::open(&data.join("state.db"))
             .map_err(|error| Failure::data(error.to_string()))?;
         let owner = owner_of(&store).await.map_err(|error| Failure::data(error.to_string()))?;
-        let machines = hosts::choose(&self.machines, &data, &owner).await?;
+        let machines = hosts::choose(&self.machines, data, &owner).await?;
         let kind = machines.host().map_or("none", |host| hosts::name(host.kind()));
         let config = Config {
-            data: data.clone(),
+            data: data.to_owned(),
             envelope: self.envelope,
             auth: self.auth.unwrap_or_default(),
             adopt: self.adopt,
             rate_limit: self.rate_limit,
             allowed: Allowed {
-                hosts: self.allow_host,
-                origins: self.allow_origin,
-                addresses: beyond,
+                hosts: self.allow_host.clone(),
+                origins: self.allow_origin.clone(),
+                addresses: self.beyond(),
             },
-            public_url: self.public_url,
+            public_url: self.public_url.clone(),
             ..Config::default()
         };
-        let app = App::new(
-            config,
-            store,
-            self.seed,
-            machines,
-            Arc::new(platform::identities::PlatformIdentities::default()),
-        );
+        let identities = Arc::new(platform::identities::PlatformIdentities::default());
+        let app = App::new(config, store, self.seed, machines, identities);
         let _ = app.listening.set(address);
         let prepared: Result<(), ApiError> = async {
             platform::prepare(&app).await?;
@@ -192,23 +211,7 @@ impl Serve {
         }
         .await;
         prepared.map_err(|error| Failure::data(error.log.unwrap_or(error.message)))?;
-        lifecycle::start(&app);
-        stop_on_signal(&app)?;
-        ready(address, kind, &data, ephemeral.is_some())?;
-        server::serve(app.clone(), listener).await;
-        if let Err(error) = lifecycle::shutdown(&app, ephemeral.is_some()).await {
-            tracing::error!("at the end: {}", error.log.unwrap_or(error.message));
-        }
-        app.machines.settle().await;
-        app.tasks.close();
-        if tokio::time::timeout(Duration::from_secs(10), app.tasks.wait()).await.is_err() {
-            tracing::warn!("{} tasks were cut at the end", app.tasks.len());
-        }
-        drop(app);
-        if let Some(dir) = ephemeral {
-            dir.close().map_err(|error| Failure::failed(format!("{}: {error}", data.display())))?;
-        }
-        Ok(())
+        Ok((app, kind))
     }
 
     fn data_directory(&self) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
@@ -229,44 +232,28 @@ pub(super) async fn owner_of(store: &Store) -> Result<String, StoreError> {
     store.write(|tx| tx.setting_or("data_id", || uuid::Uuid::new_v4().to_string())).await
 }
 
-fn stop_on_signal(app: &App) -> Result<(), Failure> {
-    let listen = |kind| signal(kind).map_err(|error| Failure::failed(format!("signals: {error}")));
-    let (mut terminate, mut interrupt) =
-        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let stopping = app.stopping.clone();
+/// The emulator stops when a signal has come.
+fn follow(app: &App, stopping: CancellationToken) {
+    let of_app = app.stopping.clone();
     app.tasks.spawn(async move {
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("interrupt: stopping"),
-            () = stopping.cancelled() => {}
+            () = stopping.cancelled() => of_app.cancel(),
+            () = of_app.cancelled() => {}
         }
-        stopping.cancel();
     });
-    Ok(())
 }
 
 /// One line on standard output for programs, some on standard error for people.
-fn ready(
-    address: SocketAddr,
-    machines: &str,
-    data: &std::path::Path,
-    ephemeral: bool,
-) -> Result<(), Failure> {
-    let host = if address.ip().is_unspecified() {
-        format!("127.0.0.1:{}", address.port())
-    } else {
-        address.to_string()
-    };
+fn ready(address: SocketAddr, machines: &str, data: &Path, ephemeral: bool) {
+    let host = listen::host(&address.to_string());
     let url = format!("http://{host}/api/v1");
     let line = json!({
         "ready": true, "url": url, "listen": address.to_string(), "machines": machines,
         "data": data, "ephemeral": ephemeral, "pid": std::process::id(),
     });
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::failed(error.to_string()))?;
+    if let Err(failure) = super::say(line) {
+        tracing::warn!("the ready line could not be written: {}", failure.message);
+    }
     tracing::info!("MIOSA API at {url} (machines: {machines}). Point an SDK at it:");
     tracing::info!("  export MIOSA_BASE_URL={url} MIOSA_API_KEY=msk_live_local");
-    Ok(())
 }

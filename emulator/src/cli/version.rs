@@ -8,14 +8,9 @@ use super::Failure;
 pub(crate) struct Version {}
 
 impl Version {
-    #[allow(clippy::unnecessary_wraps, clippy::unused_self)] // every subcommand has this face
+    #[allow(clippy::unused_self)] // every subcommand has this face
     pub(super) fn run(self) -> Result<(), Failure> {
-        println!(
-            "miosa-emulator {} ({}, {})",
-            env!("CARGO_PKG_VERSION"),
-            std::env::consts::ARCH,
-            std::env::consts::OS
-        );
-        Ok(())
+        let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+        super::say(format_args!("miosa-emulator {} ({arch}, {os})", env!("CARGO_PKG_VERSION")))
     }
 }

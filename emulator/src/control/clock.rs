@@ -9,7 +9,11 @@ use uuid::Uuid;
 
 use super::Operator;
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::http::{Answer, ApiError, ApiResult, Input};
+
+/// Past this, a time on the wire is no longer one that clients can read.
+const LAST: Timestamp = Timestamp(253_402_300_799_000); // 9999-12-31T23:59:59Z
 
 /// How far, in one of two spellings.
 #[derive(Debug, Deserialize)]
@@ -34,9 +38,13 @@ pub(super) async fn post(
         (None, Some(text)) => duration(text),
         _ => None,
     };
-    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    let by = by.filter(|by| *by <= LONGEST).ok_or_else(|| {
-        ApiError::field("advance", "say advance_seconds (a whole number) or advance (90s, 15m, 24h, 7d, 1h30m), at most 100 years")
+    let now = app.clock.now(operator.org);
+    let room = Duration::from_millis(u64::try_from(LAST.millis_since(now)).unwrap_or(0));
+    let by = by.filter(|by| *by <= room).ok_or_else(|| {
+        ApiError::field(
+            "advance",
+            "say advance_seconds (a whole number) or advance (90s, 15m, 24h, 7d, 1h30m), up to the year 9999",
+        )
     })?;
     app.clock.advance(operator.org, by);
     let (key, offset) =

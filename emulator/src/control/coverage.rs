@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::http::{Answer, ApiResult, Params};
+use crate::http::{Answer, ApiError, ApiResult, Params};
 
 /// Which routes to name.
 #[derive(Debug, Deserialize)]
@@ -24,6 +24,12 @@ pub(super) async fn get(State(app): State<App>, Params(query): Params<Query>) ->
         let name = json!(format!("{} {}", route.method, route.path));
         family.0 += 1;
         if route.built { family.1.push(name) } else { family.2.push(name) }
+    }
+    if let Some(wanted) = query.family.as_deref()
+        && !families.contains_key(wanted)
+    {
+        let known: Vec<&str> = families.keys().copied().collect();
+        return Err(ApiError::parameter("family", format!("must be one of {}", known.join(", "))));
     }
     let total: u32 = families.values().map(|family| family.0).sum();
     let built: usize = families.values().map(|family| family.1.len()).sum();

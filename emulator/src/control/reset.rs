@@ -1,17 +1,19 @@
 //! `POST /_emulator/reset`: everything of an organization is unreachable when this answers; its machines and
 //! snapshots are removed behind it.
 
-use axum::extract::State;
+use axum::extract::State as Extracted;
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::Operator;
-use crate::api::compute::sandboxes::Sandbox;
+use crate::api::compute::sandboxes::{Sandbox, State};
 use crate::api::compute::snapshots::Snapshot;
 use crate::api::platform;
 use crate::app::App;
-use crate::http::{Answer, ApiError, ApiResult, Params};
-use crate::store::Resource as _;
+use crate::http::{Answer, ApiResult, Params};
+use crate::store::{Resource as _, View};
 
 /// Whose.
 #[derive(Debug, Deserialize)]
@@ -22,7 +24,7 @@ pub(super) struct Query {
 }
 
 pub(super) async fn post(
-    State(app): State<App>,
+    Extracted(app): Extracted<App>,
     operator: Operator,
     Params(query): Params<Query>,
 ) -> ApiResult<Answer> {
@@ -31,35 +33,62 @@ pub(super) async fn post(
         operator.require_everything()?;
     }
     let orgs = if all { platform::organizations::all_ids(&app).await? } else { vec![operator.org] };
-    let (mut machines, mut snapshots) = (Vec::new(), Vec::new());
+    let mut gone = Gone::default();
     for org in orgs {
-        let mut theirs: (Vec<Sandbox>, Vec<Snapshot>) = app
-            .store
-            .read(|view| Ok::<_, ApiError>((view.all::<Sandbox>()?, view.all::<Snapshot>()?)))
-            .await?;
-        theirs.0.retain(|sandbox| sandbox.org == org);
-        theirs.1.retain(|snapshot| snapshot.keys().org == org);
-        platform::reset(&app, org).await?;
+        let theirs = platform::reset(&app, org, move |tx| Gone::of(tx, org)).await?;
         app.journal.forget(org);
         app.previews.close_all_of(org);
-        machines.extend(theirs.0.into_iter().map(|sandbox| sandbox.id));
-        snapshots.extend(theirs.1.into_iter().map(|snapshot| snapshot.keys().id));
+        gone.sandboxes.extend(theirs.sandboxes);
+        gone.snapshots.extend(theirs.snapshots);
     }
     let answer = Answer::ok(&json!({
-        "reset": true, "all": all, "sandboxes": machines.len(), "snapshots": snapshots.len(),
+        "reset": true, "all": all, "sandboxes": gone.sandboxes.len(), "snapshots": gone.snapshots.len(),
     }));
-    let reaper = app.clone();
-    app.tasks.spawn(async move {
-        for id in machines {
-            if let Err(error) = reaper.machines.remove(id).await {
-                tracing::warn!("after a reset: machine {id} could not be removed: {error}");
-            }
-        }
-        for id in snapshots {
-            if let Err(error) = reaper.machines.remove_snapshot(id).await {
-                tracing::warn!("after a reset: snapshot {id} could not be removed: {error}");
-            }
+    // Nobody can reach them any more. Should the emulator stop before the end, its next start removes the rest.
+    app.clone().tasks.spawn(reap(app, gone));
+    answer
+}
+
+/// What an organization had on machines.
+#[derive(Debug, Default)]
+struct Gone {
+    sandboxes: Vec<Uuid>,
+    snapshots: Vec<Uuid>,
+}
+
+impl Gone {
+    fn of(view: &View<'_>, org: Uuid) -> ApiResult<Self> {
+        let sandboxes = view.all::<Sandbox>()?.into_iter();
+        let snapshots = view.all::<Snapshot>()?.into_iter();
+        Ok(Self {
+            sandboxes: sandboxes
+                .filter(|sandbox| sandbox.org == org && sandbox.state != State::Destroyed)
+                .map(|sandbox| sandbox.id)
+                .collect(),
+            snapshots: snapshots
+                .filter(|snapshot| snapshot.keys().org == org)
+                .map(|snapshot| snapshot.keys().id)
+                .collect(),
+        })
+    }
+}
+
+async fn reap(app: App, gone: Gone) {
+    const AT_ONCE: usize = 4;
+    let machines = &app.machines;
+    if machines.host().is_none() {
+        return;
+    }
+    let sandboxes = stream::iter(gone.sandboxes).for_each_concurrent(AT_ONCE, |id| async move {
+        if let Err(error) = machines.remove(id).await {
+            tracing::warn!("after a reset: machine {id} could not be removed: {error}");
         }
     });
-    answer
+    sandboxes.await;
+    let snapshots = stream::iter(gone.snapshots).for_each_concurrent(AT_ONCE, |id| async move {
+        if let Err(error) = machines.remove_snapshot(id).await {
+            tracing::warn!("after a reset: snapshot {id} could not be removed: {error}");
+        }
+    });
+    snapshots.await;
 }

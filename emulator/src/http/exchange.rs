@@ -49,6 +49,8 @@ pub struct Exchange {
 pub struct Notes {
     /// Fields and parameters that the client sent and nobody read.
     pub unread: Vec<String>,
+    /// Whether the handler looked at the query at all.
+    pub query_read: bool,
     /// Words: `replayed`, `items_left_out`, `would_refuse:…`, `would_limit`.
     pub flags: Vec<String>,
     /// What only the log reads of an error.

@@ -11,10 +11,11 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HOST,
-    ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::codes;
 use super::error::ApiError;
@@ -89,27 +90,39 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         )
         .into_response();
     }
-    let cors = allowed.names_origin(&origin);
-    let mut response = if cors && request.method() == Method::OPTIONS {
-        let mut response = StatusCode::NO_CONTENT.into_response();
+    if !allowed.names_origin(&origin) {
+        return next.run(request).await;
+    }
+    let preflight = request.method() == Method::OPTIONS
+        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response =
+        if preflight { permission(request.headers()) } else { next.run(request).await };
+    if let Ok(origin) = HeaderValue::from_str(&origin) {
         let headers = response.headers_mut();
-        headers.insert(
-            ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"),
-        );
-        headers.insert(
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static(
-                "authorization, content-type, idempotency-key, x-miosa-tenant, x-miosa-workspace",
-            ),
-        );
-        response
-    } else {
-        next.run(request).await
-    };
-    if cors && let Ok(origin) = HeaderValue::from_str(&origin) {
-        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        response.headers_mut().append(VARY, HeaderValue::from_static("origin"));
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.append(VARY, HeaderValue::from_static("origin"));
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    }
+    response
+}
+
+/// What a page of an allowed origin may read of an answer.
+const EXPOSED: &str = "x-request-id, location, retry-after, idempotency-replayed, x-ratelimit-limit, \
+                       x-ratelimit-remaining, x-ratelimit-reset";
+
+/// Answers a preflight. The origin was allowed by name, so whatever headers its clients send are, too.
+fn permission(asked: &HeaderMap) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+    if let Some(wanted) = asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+    }
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    // Browsers ask apart before a page from the internet may talk to this computer.
+    if asked.contains_key("access-control-request-private-network") {
+        headers.insert("access-control-allow-private-network", HeaderValue::from_static("true"));
     }
     response
 }

@@ -17,19 +17,19 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::answer::{Committed, Refused, X_REQUEST_ID, finish, response_of};
-use super::codes;
 use super::error::{ApiError, ApiResult};
 use super::exchange::{self, Exchange};
 use super::route::JSON_LIMIT;
+use super::{body, codes};
 use crate::app::App;
 use crate::store::idempotency::{Kept, Key, Record};
 
@@ -38,9 +38,6 @@ pub const KEPT_SECONDS: i64 = 24 * 60 * 60;
 
 /// Marks a replay.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-
-/// A body that takes longer than this to arrive is given up (408).
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the second of two at once waits for the first.
 const WAIT: Duration = Duration::from_secs(660);
@@ -104,9 +101,9 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     if exchange.method == Method::GET || exchange.method == Method::HEAD {
         return next.run(request).await;
     }
-    let (parts, body) = request.into_parts();
+    let (parts, arriving) = request.into_parts();
     let limit = route.map_or(JSON_LIMIT, |route| route.body_limit);
-    let bytes = match read_body(&parts.headers, body, limit).await {
+    let bytes = match body::read(&parts.headers, arriving, limit, app.config.patience.body).await {
         Ok(bytes) => bytes,
         Err(error) => return error.into_response(),
     };
@@ -133,36 +130,6 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     task.await.unwrap_or_else(|error| {
         ApiError::internal(format!("the request's task ended: {error}")).into_response()
     })
-}
-
-async fn read_body(headers: &http::HeaderMap, body: Body, limit: usize) -> ApiResult<Bytes> {
-    let too_large = || {
-        ApiError::new(
-            codes::PAYLOAD_TOO_LARGE,
-            format!(
-                "The body is larger than {} MiB, the most that this route takes.",
-                limit / (1024 * 1024)
-            ),
-        )
-    };
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > limit as u64) {
-        return Err(too_large());
-    }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
-        Err(_) => Err(ApiError::new(
-            codes::REQUEST_TIMEOUT,
-            format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs()),
-        )),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => {
-            Err(ApiError::new(codes::BAD_REQUEST, format!("The body broke off: {error}")))
-        }
-    }
 }
 
 enum Claimed {

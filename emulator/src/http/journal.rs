@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::answer::Refused;
 use super::exchange::Exchange;
+use super::pagination::PARAMETERS;
 use crate::app::App;
 use crate::clock::Timestamp;
 
@@ -87,7 +88,10 @@ impl Journal {
 
     /// Adds an exchange that has been answered.
     pub fn record(&self, app: &App, exchange: &Exchange, response: &Response) {
-        let notes = exchange.notes();
+        let mut notes = exchange.notes();
+        if !notes.query_read && exchange.route.get().is_some_and(|route| route.built) {
+            notes.unread.extend(parameters(&exchange.target));
+        }
         let caller = exchange.caller.get();
         let route = exchange.route.get();
         let entry = Entry {
@@ -151,20 +155,67 @@ impl Journal {
     }
 }
 
-/// Query parameters that carry a credential.
-const SECRET_PARAMETERS: &[&str] =
-    &["token", "ticket", "preview_token", "mt", "ms", "mp", "api_key", "key", "password"];
+/// The names of a query that no handler looked at, paging left aside (it is read apart).
+fn parameters(target: &str) -> Vec<String> {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+    let names = pairs.into_iter().map(|(name, _)| name);
+    names
+        .filter(|name| !PARAMETERS.contains(&name.as_str()))
+        .take(32)
+        .map(|name| format!("?{name}"))
+        .collect()
+}
 
+/// Query parameters that carry a credential.
+const SECRET_PARAMETERS: &[&str] = &[
+    "token",
+    "ticket",
+    "preview_token",
+    "access_token",
+    "mt",
+    "ms",
+    "mp",
+    "api_key",
+    "apikey",
+    "key",
+    "secret",
+    "password",
+    "authorization",
+    "signature",
+    "sig",
+];
+
+/// Path and query with credentials struck out: by the parameter's name however it is written, and anything that
+/// looks like a key wherever it stands.
 fn without_secrets(target: &str) -> String {
-    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let Some((path, query)) = target.split_once('?') else { return without_keys(target) };
     let pairs: Vec<String> = query
         .split('&')
         .map(|pair| match pair.split_once('=') {
-            Some((name, _)) if SECRET_PARAMETERS.contains(&name) => format!("{name}=***"),
-            _ => pair.to_owned(),
+            Some((name, _)) if is_secret(name) => format!("{name}=***"),
+            _ => without_keys(pair),
         })
         .collect();
-    format!("{path}?{}", pairs.join("&"))
+    format!("{}?{}", without_keys(path), pairs.join("&"))
+}
+
+fn is_secret(name: &str) -> bool {
+    let read: Vec<(String, String)> = serde_urlencoded::from_str(name).unwrap_or_default();
+    let plain = read.first().map_or(name, |(name, _)| name.as_str()).to_ascii_lowercase();
+    SECRET_PARAMETERS.contains(&plain.as_str())
+}
+
+fn without_keys(text: &str) -> String {
+    let mut parts = text.split("msk_");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let key =
+            part.bytes().take_while(|b| b.is_ascii_alphanumeric() || b"_-.".contains(b)).count();
+        clean.push_str("msk_***");
+        clean.push_str(part.get(key..).unwrap_or_default());
+    }
+    clean
 }
 
 #[cfg(test)]
@@ -209,5 +260,7 @@ mod tests {
     #[test]
     fn credentials_in_a_query_are_struck_out() {
         assert_eq!(without_secrets("/x?ticket=abc&a=1"), "/x?ticket=***&a=1");
+        assert_eq!(without_secrets("/x?To%6ben=abc&a=token"), "/x?To%6ben=***&a=token");
+        assert_eq!(without_secrets("/x/msk_live_abc/y?q=msk_test_1&z"), "/x/msk_***/y?q=msk_***&z");
     }
 }

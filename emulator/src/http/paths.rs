@@ -9,6 +9,17 @@ use http::uri::PathAndQuery;
 /// Where the API lives.
 pub const BASE: &str = "/api/v1";
 
+/// Path and query as the client sent them, kept beside the canonical form: what people search a journal for.
+#[derive(Debug, Clone)]
+pub struct Sent(pub String);
+
+impl Sent {
+    /// Of this request.
+    pub fn of(uri: &Uri) -> Self {
+        Self(uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string))
+    }
+}
+
 /// Paths at the root that are not the API's.
 const OWN: &[&str] = &["/_emulator", "/_preview"];
 

@@ -12,6 +12,7 @@ use super::answer::{X_REQUEST_ID, finish};
 use super::codes;
 use super::error::ApiError;
 use super::exchange::Exchange;
+use super::paths::Sent;
 use crate::app::App;
 
 /// No answer takes longer to begin than this: the longest exec (600 s) and its wait, with room.
@@ -20,12 +21,10 @@ const LONGEST: Duration = Duration::from_secs(900);
 /// Makes the exchange, runs the rest, writes what it answered, and tells the journal.
 pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let request_id = format!("req_{}", app.ids.next().simple());
-    let exchange = Arc::new(Exchange::new(
-        request_id,
-        app.config.envelope,
-        request.method().clone(),
-        request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
-    ));
+    let sent = request.extensions().get::<Sent>().cloned();
+    let Sent(sent) = sent.unwrap_or_else(|| Sent::of(request.uri()));
+    let exchange =
+        Arc::new(Exchange::new(request_id, app.config.envelope, request.method().clone(), sent));
     if let Some(path) = request.extensions().get::<MatchedPath>()
         && let Some(route) =
             app.routes.get().and_then(|table| table.find(request.method(), path.as_str()))

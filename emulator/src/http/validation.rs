@@ -103,8 +103,12 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
             .map_err(|error| ApiError::parameter("query", error))?;
         let mut unread = Vec::new();
-        let value = query_to(pairs, &mut unread)?;
-        exchange.note(|notes| notes.unread.extend(unread));
+        let value = query_to(pairs, &mut unread);
+        exchange.note(|notes| {
+            notes.query_read = true;
+            notes.unread.extend(unread);
+        });
+        let value = value?;
         Ok(Self(value))
     }
 }

@@ -88,7 +88,9 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
     match removal::recover(app).await {
         Ok(cut_off) => undone.extend(cut_off),
         Err(error) => tracing::error!(
-            "the snapshots could not be reconciled: {} {:?}", error.message, error.log
+            "the snapshots could not be reconciled: {} {:?}",
+            error.message,
+            error.log
         ),
     }
     report.unknown = torn(app, undone).await?;

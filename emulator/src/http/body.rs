@@ -1,0 +1,97 @@
+//! A request's body, read whole: bounded in size and in time.
+//!
+//! One that is too large is refused, and what the client is still sending is read and thrown away, up to a bound:
+//! closing on a client that writes resets the connection, and it would never see the refusal.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http_body_util::BodyExt as _;
+
+use super::codes;
+use super::error::{ApiError, ApiResult};
+
+/// As much of a refused body is thrown away before the answer; past it the connection is cut.
+const THROWN_AWAY: u64 = 256 * 1024 * 1024;
+
+/// The whole body.
+///
+/// # Errors
+/// 413 when it is larger than `limit` bytes, 408 when it does not arrive `within`, 400 when it breaks off.
+pub async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: usize,
+    within: Duration,
+) -> ApiResult<Bytes> {
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limit as u64) {
+        // Who expects a `100 Continue` has sent nothing yet, and need not.
+        if !headers.contains_key(EXPECT) && announced.is_some_and(|bytes| bytes <= THROWN_AWAY) {
+            throw_away(&mut body, within).await;
+        }
+        return Err(too_large(limit));
+    }
+    match tokio::time::timeout(within, collect(&mut body, limit)).await {
+        Err(_) => Err(ApiError::new(
+            codes::REQUEST_TIMEOUT,
+            format!("The body did not arrive within {} s.", within.as_secs_f32()),
+        )),
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
+            throw_away(&mut body, within).await;
+            Err(too_large(limit))
+        }
+        Ok(Err(error)) => {
+            Err(ApiError::new(codes::BAD_REQUEST, format!("The body broke off: {error}")))
+        }
+    }
+}
+
+fn too_large(limit: usize) -> ApiError {
+    let most = limit / (1024 * 1024);
+    ApiError::new(
+        codes::PAYLOAD_TOO_LARGE,
+        format!("The body is larger than {most} MiB, the most that this route takes."),
+    )
+}
+
+/// `None` when there is more than `limit`.
+async fn collect(body: &mut Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut first = Bytes::new();
+    let mut collected: Vec<u8> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if first.len() + collected.len() + data.len() > limit {
+            return Ok(None);
+        }
+        // Most bodies are one piece, which need not be copied.
+        if first.is_empty() && collected.is_empty() {
+            first = data;
+            continue;
+        }
+        if collected.is_empty() {
+            collected.extend_from_slice(&std::mem::take(&mut first));
+        }
+        collected.extend_from_slice(&data);
+    }
+    Ok(Some(if collected.is_empty() { first } else { collected.into() }))
+}
+
+async fn throw_away(body: &mut Body, within: Duration) {
+    let reading = async {
+        let mut thrown = 0;
+        while thrown <= THROWN_AWAY
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            thrown += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+    };
+    // What has not come by then is cut off.
+    let _ = tokio::time::timeout(within, reading).await;
+}
