@@ -150,7 +150,8 @@ async fn ephemeral(machines: &'static str) {
     // A removed snapshot that a machine still stands on, and one that is there.
     api.delete(&format!("{snapshots}/{snapshot}")).await;
     let second = id(&api.post(&snapshots, json!({})).await.data(201));
-    let preview = api.post(&format!("/sandboxes/{running}/previews"), json!({ "port": 8000 }));
+    let previews = format!("/sandboxes/{running}/previews");
+    let preview = api.post(&previews, json!({ "port": 8000 }));
     let url = preview.await.data(201)["url"].as_str().unwrap().to_owned();
     let preview = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     assert!(TcpStream::connect(&preview).is_ok(), "{url}");

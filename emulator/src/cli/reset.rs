@@ -2,6 +2,7 @@
 
 use clap::Args;
 use http::Method;
+use serde_json::Value;
 
 use super::Failure;
 use super::client::At;
@@ -26,7 +27,7 @@ impl Reset {
         let (status, body) = super::wait_for(self.at.ask(Method::POST, path, self.key.as_deref()))?;
         if !status.is_success() {
             let why =
-                body["error"]["message"].as_str().map_or_else(|| body.to_string(), str::to_owned);
+                body.pointer("/error/message").and_then(Value::as_str).map_or_else(|| body.to_string(), str::to_owned);
             return Err(Failure::failed(format!("refused ({status}): {why}")));
         }
         super::say(body)
