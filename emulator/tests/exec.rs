@@ -7,7 +7,7 @@ mod hosted;
 
 use bytes::Bytes;
 use harness::Client;
-use hosted::{Sandbox, runs, start, until};
+use hosted::{Sandbox, start, until};
 use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -63,7 +63,7 @@ async fn a_timeout_ends_the_command_and_is_an_answer() {
     let result = sandbox.client.post(&sandbox.at("/exec"), body).await.data(200);
     assert_eq!((&result["timed_out"], &result["exit_code"]), (&json!(true), &json!(-1)));
     let pid = result["stdout"].as_str().unwrap().trim().parse().unwrap();
-    until(async || !runs(pid)).await;
+    until(async || !sandbox.runs(pid).await).await;
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_command_in_the_background_does_not_hold_the_answer() {
     let result = sandbox.exec("nohup sleep 300 > /dev/null 2>&1 & echo $!").await;
     let pid: u32 = result["stdout"].as_str().unwrap().trim().parse().unwrap();
     assert!(result["duration_ms"].as_u64().unwrap() < 5_000);
-    assert!(runs(pid));
+    assert!(sandbox.runs(pid).await);
 }
 
 #[tokio::test]
@@ -154,9 +154,9 @@ async fn a_client_that_goes_away_ends_its_command() {
             answer.into_body().collect().await.map(|_| ())
         });
         let pid = pid_in(&sandbox, &file).await;
-        assert!(runs(pid));
+        assert!(sandbox.runs(pid).await);
         request.abort();
-        until(async || !runs(pid)).await;
+        until(async || !sandbox.runs(pid).await).await;
     }
 }
 
@@ -176,7 +176,7 @@ async fn a_command_with_a_key_goes_on_without_its_client_and_runs_once() {
     let first = tokio::spawn(send(sandbox.client.clone()));
     let pid = pid_in(&sandbox, "pid").await;
     first.abort();
-    assert!(runs(pid));
+    assert!(sandbox.runs(pid).await);
     sandbox.exec("echo go > gate").await;
     let again = send(sandbox.client.clone()).await;
     assert_eq!(again.data(200)["stdout"], "done\n");

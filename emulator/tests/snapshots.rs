@@ -8,7 +8,7 @@ mod hosted;
 use std::time::Duration;
 
 use harness::Emulator;
-use hosted::{KEY, Sandbox, runs, start, start_on, until};
+use hosted::{KEY, Sandbox, start, start_on, until};
 use http::Method;
 use miosa_emulator::api::compute::snapshots::{Snapshot, Status};
 use miosa_emulator::http::ApiResult;
@@ -61,7 +61,7 @@ async fn a_restore_brings_the_files_back_and_ends_the_processes() {
     sandbox.write("b", "after").await;
     let pid = sandbox.exec("nohup sleep 300 > /dev/null 2>&1 & echo $!").await["stdout"].clone();
     let pid = pid.as_str().unwrap().trim().parse().unwrap();
-    assert!(runs(pid));
+    assert!(sandbox.runs(pid).await);
     let restored = sandbox
         .client
         .request(Method::POST, &sandbox.at(&format!("/restore/{snapshot}")))
@@ -71,7 +71,7 @@ async fn a_restore_brings_the_files_back_and_ends_the_processes() {
     assert_eq!((&restored["id"], &restored["state"]), (&json!(sandbox.id), &json!("running")));
     assert_eq!(sandbox.read("a").await.unwrap(), "before");
     assert_eq!(sandbox.read("b").await, None);
-    until(async || !runs(pid)).await;
+    until(async || !sandbox.runs(pid).await).await;
     let used = sandbox.client.get(&sandbox.at(&format!("/snapshots/{snapshot}"))).await.data(200);
     assert!(used["last_used_at"].is_string());
     let org = rows(&emulator).await[0].org;

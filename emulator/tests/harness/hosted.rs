@@ -1,11 +1,16 @@
-//! An emulator whose sandboxes are plain processes of this computer: real commands and files, no isolation.
+//! An emulator whose sandboxes are plain processes of this computer: real commands and files, no isolation, quick to
+//! make. With `MIOSA_TEST_MACHINES=namespace` they are namespaces, and the same must hold.
 #![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use miosa_emulator::machines::Machines;
+use miosa_emulator::machines::agent::ELF;
 use miosa_emulator::machines::host::HostMachines;
+use miosa_emulator::machines::namespace::{
+    NamespaceConfig, NamespaceHost, PROCESSES, agent_command,
+};
 use serde_json::{Value, json};
 
 use crate::harness::{BOUND, Client, Emulator};
@@ -17,8 +22,21 @@ pub async fn start() -> Emulator {
 }
 
 pub async fn start_on(data: tempfile::TempDir) -> Emulator {
-    let host = HostMachines::open(data.path().join("host")).await.unwrap();
-    Emulator::boot(data, |_| Machines::new(Arc::new(host)), |_| {}).await
+    let root = data.path().join("hosted");
+    let machines = match std::env::var("MIOSA_TEST_MACHINES").as_deref() {
+        Ok("namespace") => {
+            let config = NamespaceConfig {
+                data: root,
+                program: env!("CARGO_BIN_EXE_miosa-emulator").into(),
+                agent: ELF,
+                processes: PROCESSES,
+                init: agent_command(),
+            };
+            Machines::new(Arc::new(NamespaceHost::open(config).await.unwrap()))
+        }
+        _ => Machines::new(Arc::new(HostMachines::open(root).await.unwrap())),
+    };
+    Emulator::boot(data, |_| machines, |_| {}).await
 }
 
 /// A sandbox that runs; its path is `/sandboxes/{id}`.
@@ -64,6 +82,12 @@ impl Sandbox {
         self.client.post(&self.at("/fs/write"), body).await.data(201);
     }
 
+    /// Whether a process of the sandbox runs, by the id that it has there.
+    pub async fn runs(&self, pid: u32) -> bool {
+        let status = format!("grep -Eq '^State:[[:space:]]+[^ZX]' /proc/{pid}/status");
+        self.exec(&status).await["exit_code"] == 0
+    }
+
     /// The text of a file; `None` when it is not there.
     pub async fn read(&self, path: &str) -> Option<String> {
         let reply = self.client.get(&self.at(&format!("/fs/read?path={path}"))).await;
@@ -79,11 +103,4 @@ pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
         }
     };
     assert!(tokio::time::timeout(BOUND, waiting).await.is_ok(), "it never came to hold");
-}
-
-/// Whether a process of this computer runs.
-pub fn runs(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
-    state.is_some_and(|state| !"ZX".contains(state))
 }
