@@ -94,7 +94,11 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
         ),
     }
     report.unknown = torn(app, undone).await?;
-    tracing::info!(?report, "reconciled");
+    if report == Report::default() {
+        tracing::debug!("reconciled: nothing to do");
+    } else {
+        tracing::info!(?report, "reconciled");
+    }
     Ok(report)
 }
 
