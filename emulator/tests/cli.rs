@@ -140,7 +140,6 @@ async fn wrong_use_is_exit_code_2_and_says_what_is_right() {
         (&["serve", "--seed", "7"], &["--ephemeral"]),
         (&["serve", "--ephemeral", "--data", "/x"], &["one of them"]),
         (&["serve", "--rate-limit", "0"], &["off, observe"]),
-        (&["serve", "--rate-limit", "-1"], &["--rate-limit"]),
         (&["serve", "--machines", "podman"], &["docker", "namespace", "host", "none"]),
         (&["serve", "--auth", "x"], &["open", "audit", "strict"]),
         (&["serve", "--envelope", "x"], &["superset", "documented"]),
@@ -361,7 +360,7 @@ async fn no_secret_reaches_a_log_that_tells_everything() {
     let ran = client.post("/sandboxes/s/exec", run).await.data(200);
     assert_eq!(ran["stdout"], "env5ecretrun5ecret\n", "{ran}");
     let file = json!({ "path": "note", "content": "f1le5ecret" });
-    assert!(client.post("/sandboxes/s/files/write", file).await.status < 300);
+    assert!(client.post("/sandboxes/s/fs/write", file).await.status < 300);
     let log = serving.stop().await;
     assert!(log.contains("TRACE") && log.contains("answered"), "it does tell");
     for secret in ["k3y5ecret", "qu3ry5ecret", "env5ecret", "run5ecret", "f1le5ecret", &minted] {
