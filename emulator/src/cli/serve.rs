@@ -56,6 +56,10 @@ pub(crate) struct Serve {
     #[arg(long, env = "MIOSA_EMULATOR_AUTH", value_name = "MODE")]
     auth: Option<AuthMode>,
 
+    /// With --auth strict: the key that passes though it was not minted, to mint the others with
+    #[arg(long, env = "MIOSA_EMULATOR_ROOT_KEY", hide_env_values = true, value_name = "KEY")]
+    root_key: Option<String>,
+
     /// Take over unknown tenant, workspace and project ids as asked
     #[arg(long, env = "MIOSA_EMULATOR_ADOPT", value_parser = BoolishValueParser::new())]
     adopt: bool,
@@ -189,6 +193,7 @@ impl Serve {
             data: data.to_owned(),
             envelope: self.envelope,
             auth: self.auth.unwrap_or_default(),
+            root_key: self.root_key.as_deref().map(crate::ids::fingerprint),
             adopt: self.adopt,
             rate_limit: self.rate_limit,
             allowed: Allowed {
