@@ -112,8 +112,7 @@ pub async fn snapshot_images(of: impl Fn(&str) -> bool) -> Vec<String> {
 /// Removes everything of a data directory from the engine, in a runtime of its own: the test's may be unwinding.
 pub fn clear(owner: String) {
     let cleared = std::thread::spawn(move || {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let host = DockerHost::connect(DockerConfig::new(owner)).await.unwrap();
             for machine in host.list().await.unwrap() {
