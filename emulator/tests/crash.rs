@@ -197,9 +197,11 @@ async fn files_agree(
 
 /// The totals that lists answer with are what there is.
 fn counters_agree(home: &Home) {
-    const COUNTED: &str = "SELECT kind, org, ifnull(workspace, ''), ifnull(parent, ''), state, count(*)
+    const COUNTED: &str =
+        "SELECT kind, org, ifnull(workspace, ''), ifnull(parent, ''), state, count(*)
                            FROM documents GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5";
-    const KEPT: &str = "SELECT kind, org, workspace, parent, state, n FROM counters ORDER BY 1, 2, 3, 4, 5";
+    const KEPT: &str =
+        "SELECT kind, org, workspace, parent, state, n FROM counters ORDER BY 1, 2, 3, 4, 5";
     let state = home.state();
     let rows = |sql: &str| -> Vec<(Vec<String>, i64)> {
         let mut statement = state.prepare(sql).unwrap();

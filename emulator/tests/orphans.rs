@@ -226,7 +226,7 @@ async fn cut(machines: &'static str) {
         began.elapsed()
     };
     let (one, (), _two, took) = tokio::join!(under_key, streamed, streamed_under_key, ending);
-    assert!(took < Duration::from_secs(30));
+    assert!(took < Duration::from_secs(15), "{took:?}");
     assert!(!plain.await.unwrap().is_ok_and(|reply| reply.status == 200));
     assert!(!one.is_ok_and(|reply| reply.status == 200));
     // A command that was cut off is ended in its machine too.
