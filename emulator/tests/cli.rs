@@ -141,6 +141,7 @@ async fn wrong_use_is_exit_code_2_and_says_what_is_right() {
         (&["serve", "--ephemeral", "--data", "/x"], &["one of them"]),
         (&["serve", "--rate-limit", "0"], &["off, observe"]),
         (&["serve", "--machines", "podman"], &["docker", "namespace", "host", "none"]),
+        (&["serve", "--auth", "strict", "--root-key", "s3cret"], &["msk_"]),
         (&["serve", "--auth", "x"], &["open", "audit", "strict"]),
         (&["serve", "--envelope", "x"], &["superset", "documented"]),
         (&["serve", "--template-image", "x"], &["TEMPLATE=IMAGE"]),
@@ -246,11 +247,13 @@ async fn every_setting_can_be_a_variable_and_switches_take_every_spelling() {
             .env("MIOSA_EMULATOR_LISTEN", "localhost:0")
             .env("MIOSA_EMULATOR_MACHINES", "none")
             .env("MIOSA_EMULATOR_AUTH", "strict")
+            .env("MIOSA_EMULATOR_ROOT_KEY", "msk_live_root")
             .env("MIOSA_EMULATOR_ADOPT", on)
             .env("MIOSA_EMULATOR_LOG", "warn");
         let serving = Serving::of(command).await;
         assert_eq!(serving.ready["ephemeral"], true);
         serving.client(KEY).get("/workspaces").await.refused(401, "INVALID_TOKEN");
+        serving.client("msk_live_root").get("/workspaces").await.data(200);
         assert_eq!(serving.stop().await, "", "nothing to warn of");
     }
     for off in ["false", "0", "no", "off"] {
@@ -267,6 +270,17 @@ async fn every_setting_can_be_a_variable_and_switches_take_every_spelling() {
     let mut command = program(&home, &["serve"]);
     command.env("MIOSA_EMULATOR_EPHEMERAL", "maybe");
     fails(command, 2, &["--ephemeral", "maybe"]).await;
+}
+
+#[tokio::test]
+async fn strict_without_any_key_that_could_pass_is_warned_of() {
+    let home = TempDir::new().unwrap();
+    let flags = ["--ephemeral", "--machines", "none", "--auth", "strict"];
+    let log = Serving::start(&home, &flags).await.stop().await;
+    assert!(log.contains("WARN") && log.contains("--root-key"), "{log}");
+    let root = [&flags[..], &["--root-key", "msk_live_r00t5ecret", "--log", "trace"]].concat();
+    let log = Serving::start(&home, &root).await.stop().await;
+    assert!(!log.contains("WARN") && !log.contains("r00t5ecret"), "{log}");
 }
 
 #[tokio::test]
