@@ -105,7 +105,7 @@ async fn a_docker_machine_without_a_row_is_removed_at_the_next_start() {
         let found = host::containers(&owner).await;
         found.into_iter().map(|(_, machine, _)| machine).collect::<Vec<_>>()
     };
-    assert_eq!(machines(home.owner().unwrap()).await, [kept.clone()]);
+    assert_eq!(machines(home.owner().unwrap()).await, std::slice::from_ref(&kept));
     // Its request runs anew, once.
     let anew = id(&create(&program).await.data(201));
     assert_eq!(id(&create(&program).await.data(201)), anew);
