@@ -80,7 +80,7 @@ async fn storm(machines: &'static str, kills: u32, seed: u64) {
     let sandboxes = sorted(done.iter().flat_map(|worker| worker.sandboxes.keys().cloned()));
     let snapshots: usize = done.iter().map(|worker| worker.snapshots.len()).sum();
     let acknowledged: usize = done.iter().map(|worker| worker.acknowledged.len()).sum();
-    let attempts: u64 = done.iter().map(|worker| worker.attempts()).sum();
+    let attempts: u64 = done.iter().map(crash_client::Worker::attempts).sum();
     eprintln!(
         "{acknowledged} answers in {attempts} attempts; {} sandboxes, {snapshots} snapshots",
         sandboxes.len()
