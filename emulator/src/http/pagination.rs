@@ -10,8 +10,8 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::error::{ApiError, ApiResult};
-use super::exchange;
-use crate::store::Paging;
+use super::exchange::Exchange;
+use crate::store::{Filter, Listing, Paging, Resource, Store};
 
 const DEFAULT_SIZE: u32 = 20;
 const MAX_SIZE: u32 = 100;
@@ -98,9 +98,27 @@ impl<S: Sync> FromRequestParts<S> for Pages {
     }
 }
 
-impl exchange::Exchange {
+impl Pages {
+    /// Reads the part that was asked for of what the filter lets through. Where nothing was asked for and more is
+    /// there, the exchange is flagged.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn read<R: Resource>(
+        self,
+        store: &Store,
+        filter: Filter,
+        exchange: &Exchange,
+    ) -> ApiResult<Listing<R>> {
+        let listing = store.read(move |view| view.page::<R>(&filter, self.paging)).await?;
+        exchange.flag_left_out(self, &listing);
+        Ok(listing)
+    }
+}
+
+impl Exchange {
     /// Flags a list that left items out for a client that asked for no part: it may not know.
-    pub fn flag_left_out<R>(&self, pages: Pages, listing: &crate::store::Listing<R>) {
+    pub fn flag_left_out<R>(&self, pages: Pages, listing: &Listing<R>) {
         if !pages.asked && listing.total > listing.items.len() as u64 {
             self.flag("items_left_out");
         }

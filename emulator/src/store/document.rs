@@ -1,6 +1,7 @@
 //! Documents, typed.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, params, params_from_iter};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -208,55 +209,26 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError::Taken`] when a unique name, slug or external id is taken.
     pub fn insert<R: Resource>(&self, resource: &R) -> Result<(), StoreError> {
-        let keys = resource.keys();
+        let mut columns = columns(resource)?;
+        columns.push(resource.created_at().0.into());
         self.conn
             .prepare_cached(
-                "INSERT INTO documents (kind, id, org, workspace, project, parent, name, slug, external, state, created_at, updated_at, due_at, body)
+                "INSERT INTO documents (kind, id, org, workspace, project, parent, name, slug, external, state, updated_at, due_at, body, created_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?
-            .execute(params![
-                R::KIND,
-                keys.id.to_string(),
-                keys.org.to_string(),
-                keys.workspace.map(|id| id.to_string()),
-                keys.project.map(|id| id.to_string()),
-                keys.parent.map(|id| id.to_string()),
-                keys.name,
-                keys.slug,
-                keys.external,
-                keys.state,
-                resource.created_at().0,
-                resource.updated_at().0,
-                keys.due_at.map(|at| at.0),
-                serde_json::to_string(resource)?,
-            ])?;
+            .execute(params_from_iter(columns))?;
         Ok(())
     }
 
     /// Replaces a document; `false` when it is gone.
     pub fn update<R: Resource>(&self, resource: &R) -> Result<bool, StoreError> {
-        let keys = resource.keys();
         let changed = self
             .conn
             .prepare_cached(
                 "UPDATE documents SET workspace = ?4, project = ?5, parent = ?6, name = ?7, slug = ?8, external = ?9, state = ?10, updated_at = ?11, due_at = ?12, body = ?13
                  WHERE kind = ?1 AND id = ?2 AND org = ?3",
             )?
-            .execute(params![
-                R::KIND,
-                keys.id.to_string(),
-                keys.org.to_string(),
-                keys.workspace.map(|id| id.to_string()),
-                keys.project.map(|id| id.to_string()),
-                keys.parent.map(|id| id.to_string()),
-                keys.name,
-                keys.slug,
-                keys.external,
-                keys.state,
-                resource.updated_at().0,
-                keys.due_at.map(|at| at.0),
-                serde_json::to_string(resource)?,
-            ])?;
+            .execute(params_from_iter(columns(resource)?))?;
         Ok(changed > 0)
     }
 
@@ -306,6 +278,28 @@ impl Tx<'_> {
     }
 }
 
+/// What a document's row holds, in the order of the parameters `?1` to `?13` of both statements that write one.
+fn columns<R: Resource>(resource: &R) -> Result<Vec<Value>, StoreError> {
+    let keys = resource.keys();
+    let id = |id: Option<Uuid>| Value::from(id.map(|id| id.to_string()));
+    let text = |text: Option<&str>| Value::from(text.map(str::to_owned));
+    Ok(vec![
+        text(Some(R::KIND)),
+        id(Some(keys.id)),
+        id(Some(keys.org)),
+        id(keys.workspace),
+        id(keys.project),
+        id(keys.parent),
+        text(keys.name),
+        text(keys.slug),
+        text(keys.external),
+        text(Some(keys.state)),
+        resource.updated_at().0.into(),
+        keys.due_at.map(|at| at.0).into(),
+        serde_json::to_string(resource)?.into(),
+    ])
+}
+
 // Kind and `IS NOT NULL` stand in the text of both, so that SQLite sees that the partial unique indexes apply.
 
 fn one_sql(kind: &str, column: &str) -> String {
@@ -345,7 +339,7 @@ mod tests {
             let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let values = vec!["x"; statement.parameter_count()];
             let plan: Vec<String> = statement
-                .query_map(rusqlite::params_from_iter(values), |row| row.get(3))
+                .query_map(params_from_iter(values), |row| row.get(3))
                 .unwrap()
                 .map(Result::unwrap)
                 .collect();

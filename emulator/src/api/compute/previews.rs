@@ -291,8 +291,7 @@ async fn list(
 ) -> ApiResult<Answer> {
     let now = app.clock.now(sandbox.org);
     let filter = Filter { org: sandbox.org, parent: Some(sandbox.id), ..Filter::default() };
-    let listing = app.store.read(move |view| view.page::<Preview>(&filter, pages.paging)).await?;
-    exchange.flag_left_out(pages, &listing);
+    let listing = pages.read::<Preview>(&app.store, filter, &exchange).await?;
     let listening = probe::listening(&app, &sandbox).await;
     Answer::list(listing, |preview| {
         show(&preview, &url(&app, &host, &preview), now, listening.of(preview.port))

@@ -49,11 +49,7 @@ async fn list(
     pages: Pages,
 ) -> ApiResult<Answer> {
     let filter = Filter { org: sandbox.org, parent: Some(sandbox.id), ..Filter::default() };
-    let listing = app
-        .store
-        .read(move |view| ApiResult::Ok(view.page::<Snapshot>(&filter, pages.paging)?))
-        .await?;
-    exchange.flag_left_out(pages, &listing);
+    let listing = pages.read::<Snapshot>(&app.store, filter, &exchange).await?;
     Answer::list(listing, |snapshot| snapshot.show())
 }
 
@@ -94,11 +90,7 @@ async fn list_all(
         search: which.q.filter(|text| !text.is_empty()),
         ..Filter::default()
     };
-    let listing = app
-        .store
-        .read(move |view| ApiResult::Ok(view.page::<Snapshot>(&filter, pages.paging)?))
-        .await?;
-    exchange.flag_left_out(pages, &listing);
+    let listing = pages.read::<Snapshot>(&app.store, filter, &exchange).await?;
     Answer::list(listing, |snapshot| snapshot.show())
 }
 

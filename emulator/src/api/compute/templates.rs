@@ -189,6 +189,6 @@ async fn list(
 
 /// `GET /sandbox-templates/{id}`: by id or alias.
 async fn get(Extracted(app): Extracted<App>, path: PathValues) -> ApiResult<Answer> {
-    let template = super::sandboxes::create::template_named(path.at(0))?;
+    let template = super::sandboxes::create::template::named(path.at(0))?;
     Answer::ok(&record(&app, template).await)
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::http::error::ApiError;
-use crate::http::validation::slug_of;
+use crate::http::validation::{self, slug_of};
 use crate::http::{ApiResult, codes};
 use crate::store::{Column, Resource, View};
 
@@ -19,6 +19,42 @@ pub(super) trait Place: Resource {
     fn slug(&self) -> &str;
     fn external(&self) -> Option<&str>;
     fn set_external(&mut self, external: &str, now: Timestamp);
+    /// What is told to who wants the slug or name that this one has.
+    fn taken(&self) -> ApiError;
+}
+
+/// What a request says that a place shall be called.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Called<'a> {
+    pub(super) name: Option<&'a str>,
+    pub(super) slug: Option<&'a str>,
+    pub(super) description: Option<&'a str>,
+    pub(super) external: Option<&'a str>,
+}
+
+impl Called<'_> {
+    /// Whether a place can be called this.
+    ///
+    /// # Errors
+    /// 422 naming the first field that cannot be.
+    pub(super) fn validate<P: Place>(self) -> ApiResult<()> {
+        if let Some(name) = self.name {
+            validation::text("name", name, 1, 255)?;
+            if name.trim().is_empty() {
+                return Err(ApiError::field("name", "must not be blank"));
+            }
+        }
+        if let Some(slug) = self.slug {
+            validation::slug("slug", slug)?;
+        }
+        if let Some(description) = self.description {
+            validation::text("description", description, 0, 4096)?;
+        }
+        if let Some(external) = self.external {
+            validation::text(&format!("external_{}_id", P::KIND), external, 1, 255)?;
+        }
+        Ok(())
+    }
 }
 
 /// Where to look.
@@ -51,6 +87,34 @@ impl Within {
             Ok(id) => Ok(view.get::<P>(self.org, id)?),
             Err(_) => self.find(view, Column::Slug, named),
         }
+    }
+
+    /// Refuses a value that another one than `own` has.
+    pub(super) fn refuse_taken<P: Place>(
+        self,
+        view: &View<'_>,
+        column: Column,
+        value: &str,
+        own: Option<Uuid>,
+    ) -> ApiResult<()> {
+        match self.find::<P>(view, column, value)? {
+            Some(known) if own != Some(known.id()) => Err(known.taken()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The slug that was asked for, or a free one that the name suggests.
+    pub(super) fn new_slug<P: Place>(
+        self,
+        view: &View<'_>,
+        asked: Option<&str>,
+        name: &str,
+    ) -> ApiResult<String> {
+        let Some(asked) = asked else {
+            return self.free_slug::<P>(view, &slug_of(name, P::KIND));
+        };
+        self.refuse_taken::<P>(view, Column::Slug, asked, None)?;
+        Ok(asked.to_owned())
     }
 
     /// The first free slug of `base`, `base-2`, `base-3`, …

@@ -36,65 +36,45 @@ const RESOURCES: &[&str] = &[
 const FURTHER: &[&str] =
     &["sandboxes:create", "sandboxes:exec", "agents:run", "env:reveal", "provision", "*"];
 
+/// All that can be done with sandboxes.
+const SANDBOXES: &[&str] =
+    &["sandboxes:read", "sandboxes:write", "sandboxes:create", "sandboxes:exec"];
+
+/// All that can be done with agents.
+const AGENTS: &[&str] = &["agents:read", "agents:write", "agents:run"];
+
+/// All that can be done with previews, and reading environment variables.
+const PREVIEWS_AND_ENV: &[&str] = &["previews:read", "previews:write", "env:read"];
+
 /// A named set of scopes.
 #[derive(Debug, Clone, Copy)]
 struct Preset {
     name: &'static str,
     description: &'static str,
-    /// `*:read` is every resource's.
-    scopes: &'static [&'static str],
+    /// In groups; `*:read` is every resource's.
+    scopes: &'static [&'static [&'static str]],
 }
 
 const PRESETS: &[Preset] = &[
-    Preset { name: "read-only", description: "Read everything.", scopes: &["*:read"] },
+    Preset { name: "read-only", description: "Read everything.", scopes: &[&["*:read"]] },
     Preset {
         name: "ci",
         description: "Sandboxes, deployments and previews; environment variables read-only.",
-        scopes: &[
-            "sandboxes:read",
-            "sandboxes:write",
-            "sandboxes:create",
-            "sandboxes:exec",
-            "deployments:read",
-            "deployments:write",
-            "previews:read",
-            "previews:write",
-            "env:read",
-        ],
+        scopes: &[SANDBOXES, &["deployments:read", "deployments:write"], PREVIEWS_AND_ENV],
     },
     Preset {
         name: "agent",
         description: "Agents, sandboxes and previews; environment variables read-only.",
-        scopes: &[
-            "agents:read",
-            "agents:write",
-            "agents:run",
-            "sandboxes:read",
-            "sandboxes:write",
-            "sandboxes:create",
-            "sandboxes:exec",
-            "previews:read",
-            "previews:write",
-            "env:read",
-        ],
+        scopes: &[AGENTS, SANDBOXES, PREVIEWS_AND_ENV],
     },
     Preset {
         name: "cli",
         description: "What the agent preset allows, connections, and deployments read-only.",
         scopes: &[
-            "agents:read",
-            "agents:write",
-            "agents:run",
-            "sandboxes:read",
-            "sandboxes:write",
-            "sandboxes:create",
-            "sandboxes:exec",
-            "previews:read",
-            "previews:write",
-            "env:read",
-            "connections:read",
-            "connections:write",
-            "deployments:read",
+            AGENTS,
+            SANDBOXES,
+            PREVIEWS_AND_ENV,
+            &["connections:read", "connections:write", "deployments:read"],
         ],
     },
 ];
@@ -102,7 +82,7 @@ const PRESETS: &[Preset] = &[
 impl Preset {
     fn expanded(&self) -> Vec<String> {
         let mut all = Vec::new();
-        for scope in self.scopes {
+        for scope in self.scopes.iter().copied().flatten() {
             if *scope == "*:read" {
                 all.extend(RESOURCES.iter().map(|resource| format!("{resource}:read")));
             } else {

@@ -4,7 +4,7 @@ use axum::extract::State as Extracted;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::create::{self, Tags};
+use super::fields::{self, Tags};
 use super::show::{Reader, show};
 use super::transition::{not_running, tell, when_settled};
 use super::{Sandbox, State, power};
@@ -40,14 +40,14 @@ pub async fn patch(
     Input(body): Input<Patch>,
 ) -> ApiResult<CommittedAnswer> {
     if let Some(Some(name)) = &body.name {
-        create::name(name)?;
+        fields::name(name)?;
     }
     if let Some(slug) = &body.slug {
         validation::slug("slug", slug)?;
     }
     let tags = body.tags.map(Tags::kept).transpose()?;
-    let timeout_sec = body.timeout_sec.map(create::timeout).transpose()?;
-    let idle_timeout_sec = body.idle_timeout_sec.map(create::idle_timeout).transpose()?;
+    let timeout_sec = body.timeout_sec.map(fields::timeout).transpose()?;
+    let idle_timeout_sec = body.idle_timeout_sec.map(fields::idle_timeout).transpose()?;
     let (org, id, app_) = (sandbox.org, sandbox.id, app.clone());
     let now = app.clock.now(org);
     let answer = app
@@ -115,7 +115,7 @@ pub async fn extend(
     sandbox: Scoped<Sandbox>,
     Input(body): Input<Extend>,
 ) -> ApiResult<CommittedAnswer> {
-    let timeout_sec = body.timeout_sec.map(create::timeout).transpose()?;
+    let timeout_sec = body.timeout_sec.map(fields::timeout).transpose()?;
     let (org, id, app_) = (sandbox.org, sandbox.id, app.clone());
     let now = app.clock.now(org);
     let answer = when_settled(&app, org, id, move |tx, mut sandbox| {

@@ -6,7 +6,9 @@ use axum::extract::State as Extracted;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::create::{self, Plan, intend, make, refuse_unbuilt};
+use super::create::{Plan, intend, make};
+use super::fields;
+use super::refused_fields::refuse_unbuilt;
 use super::show::Reader;
 use super::{Sandbox, snapshot_base, transition};
 use crate::app::App;
@@ -50,7 +52,7 @@ pub async fn fork(
     ])?;
     let _ = (body.no_env, body.fail_fast); // nothing is attached, nothing queued
     if let Some(name) = &body.name {
-        create::name(name)?;
+        fields::name(name)?;
     }
     if let Some(slug) = &body.slug {
         crate::http::validation::slug("slug", slug)?;
@@ -58,9 +60,9 @@ pub async fn fork(
     if body.template_id.as_ref().is_some_and(|template| *template != sandbox.template_id) {
         return Err(ApiError::field("template_id", "must be that of the sandbox that is forked"));
     }
-    let timeout_sec = create::timeout(body.timeout_sec.unwrap_or(sandbox.timeout_sec))?;
+    let timeout_sec = fields::timeout(body.timeout_sec.unwrap_or(sandbox.timeout_sec))?;
     let env = body.env.unwrap_or_else(|| sandbox.env.clone());
-    create::env(&env)?;
+    fields::env(&env)?;
     let source = sandbox.0;
     let mut owner = source.owner.clone();
     if let Some(user) = body.external_user_id {

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Sandbox;
-use super::create::refuse_unbuilt;
 use super::power::{self, How, Why};
+use super::refused_fields::refuse_unbuilt;
 use super::show::{Reader, show};
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;

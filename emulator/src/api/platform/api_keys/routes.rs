@@ -146,11 +146,7 @@ async fn list(
 ) -> ApiResult<Answer> {
     let filter = Filter { org: caller.org, workspace: caller.bound_workspace, ..Filter::default() };
     let now = app.clock.now(caller.org);
-    let listing = app
-        .store
-        .read(move |view| Ok::<_, ApiError>(view.page::<ApiKey>(&filter, pages.paging)?))
-        .await?;
-    exchange.flag_left_out(pages, &listing);
+    let listing = pages.read::<ApiKey>(&app.store, filter, &exchange).await?;
     Answer::list(listing, |key| key.show(now))
 }
 

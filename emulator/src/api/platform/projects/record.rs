@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::super::places::Place;
 use crate::clock::Timestamp;
-use crate::http::codes;
+use crate::http::{ApiError, codes};
 use crate::store::{Keys, Resource};
 
 /// A project.
@@ -132,5 +132,13 @@ impl Place for Project {
     fn set_external(&mut self, external: &str, now: Timestamp) {
         self.external_project_id = Some(external.to_owned());
         self.updated_at = now;
+    }
+
+    fn taken(&self) -> ApiError {
+        ApiError::new(
+            codes::NAME_TAKEN,
+            format!("There is a project with the slug {:?} in this workspace already.", self.slug),
+        )
+        .details(json!({ "existing": self.show() }))
     }
 }

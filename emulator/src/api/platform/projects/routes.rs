@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::ownership::{self, asked_workspace};
-use super::super::places::Within;
+use super::super::places::{Called, Within};
 use super::super::workspaces::Workspace;
 use super::Project;
 use crate::api::compute::sandboxes::Sandbox;
@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::ownership::Selectors;
-use crate::http::validation::{self, present};
+use crate::http::validation::present;
 use crate::http::{
     Answer, ApiError, ApiResult, Caller, Input, Pages, Params, Route, Scoped, codes,
 };
@@ -48,50 +48,19 @@ struct Create {
     external_project_id: Option<String>,
 }
 
-fn fields(
-    name: Option<&str>,
-    slug: Option<&str>,
-    description: Option<&str>,
-    external: Option<&str>,
-) -> ApiResult<()> {
-    if let Some(name) = name {
-        validation::text("name", name, 1, 255)?;
-        if name.trim().is_empty() {
-            return Err(ApiError::field("name", "must not be blank"));
-        }
-    }
-    if let Some(slug) = slug {
-        validation::slug("slug", slug)?;
-    }
-    if let Some(description) = description {
-        validation::text("description", description, 0, 4096)?;
-    }
-    if let Some(external) = external {
-        validation::text("external_project_id", external, 1, 255)?;
-    }
-    Ok(())
-}
-
-fn taken(existing: &Project) -> ApiError {
-    ApiError::new(
-        codes::NAME_TAKEN,
-        format!("There is a project with the slug {:?} in this workspace already.", existing.slug),
-    )
-    .details(json!({ "existing": existing.show() }))
-}
-
 async fn create(
     State(app): State<App>,
     caller: Caller,
     exchange: ExchangeRef,
     Input(body): Input<Create>,
 ) -> ApiResult<CommittedAnswer> {
-    fields(
-        Some(&body.name),
-        body.slug.as_deref(),
-        body.description.as_deref(),
-        body.external_project_id.as_deref(),
-    )?;
+    Called {
+        name: Some(&body.name),
+        slug: body.slug.as_deref(),
+        description: body.description.as_deref(),
+        external: body.external_project_id.as_deref(),
+    }
+    .validate::<Project>()?;
     let selectors = Selectors {
         workspace_id: body.workspace_id.clone(),
         workspace_slug: body.workspace_slug.clone(),
@@ -118,7 +87,7 @@ async fn create(
                 let answer = Answer::ok(&known.show())?.beside("reused", true.into());
                 return exchange.commit(tx, &answer);
             }
-            let slug = free_slug(tx, within, body.slug.as_deref(), &body.name)?;
+            let slug = within.new_slug::<Project>(tx, body.slug.as_deref(), &body.name)?;
             let made = Project {
                 description: body.description,
                 metadata: body.metadata.unwrap_or_default(),
@@ -132,17 +101,6 @@ async fn create(
             exchange.commit(tx, &Answer::created(&made.show(), location)?)
         })
         .await
-}
-
-/// The slug that was asked for, or a free one that the name suggests.
-fn free_slug(tx: &Tx<'_>, within: Within, asked: Option<&str>, name: &str) -> ApiResult<String> {
-    let Some(asked) = asked else {
-        return within.free_slug::<Project>(tx, &validation::slug_of(name, "project"));
-    };
-    match within.find::<Project>(tx, Column::Slug, asked)? {
-        Some(known) => Err(taken(&known)),
-        None => Ok(asked.to_owned()),
-    }
 }
 
 /// Which ones.
@@ -217,12 +175,13 @@ async fn update(
     project: Scoped<Project>,
     Input(body): Input<Update>,
 ) -> ApiResult<CommittedAnswer> {
-    fields(
-        body.name.as_deref(),
-        body.slug.as_deref(),
-        body.description.as_ref().and_then(Option::as_deref),
-        body.external_project_id.as_ref().and_then(Option::as_deref),
-    )?;
+    Called {
+        name: body.name.as_deref(),
+        slug: body.slug.as_deref(),
+        description: body.description.as_ref().and_then(Option::as_deref),
+        external: body.external_project_id.as_ref().and_then(Option::as_deref),
+    }
+    .validate::<Project>()?;
     let now = app.clock.now(caller.org);
     let id = project.id;
     app.store
@@ -230,11 +189,7 @@ async fn update(
             let mut project = current(tx, &caller, id)?;
             if let Some(slug) = body.slug {
                 let within = Within { org: caller.org, workspace: Some(project.workspace_id) };
-                if let Some(other) = within.find::<Project>(tx, Column::Slug, &slug)?
-                    && other.id != id
-                {
-                    return Err(taken(&other));
-                }
+                within.refuse_taken::<Project>(tx, Column::Slug, &slug, Some(id))?;
                 project.slug = slug;
             }
             if let Some(name) = body.name {

@@ -132,11 +132,7 @@ async fn list(
         ..Filter::default()
     };
     let now = app.clock.now(caller.org);
-    let listing = app
-        .store
-        .read(move |view| Ok::<_, ApiError>(view.page::<ScopedToken>(&filter, pages.paging)?))
-        .await?;
-    exchange.flag_left_out(pages, &listing);
+    let listing = pages.read::<ScopedToken>(&app.store, filter, &exchange).await?;
     Answer::list(listing, |token| token.show(now))
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::super::places::Place;
 use crate::clock::Timestamp;
-use crate::http::codes;
+use crate::http::{ApiError, codes};
 use crate::store::{Keys, Resource};
 
 /// A workspace.
@@ -127,5 +127,16 @@ impl Place for Workspace {
     fn set_external(&mut self, external: &str, now: Timestamp) {
         self.external_workspace_id = Some(external.to_owned());
         self.updated_at = now;
+    }
+
+    fn taken(&self) -> ApiError {
+        ApiError::new(
+            codes::WORKSPACE_NAME_EXISTS,
+            format!(
+                "There is a workspace {:?} (slug {:?}) already. Use it, or send allow_duplicate_name.",
+                self.name, self.slug
+            ),
+        )
+        .details(json!({ "existing": self.show() }))
     }
 }

@@ -2,20 +2,20 @@
 
 use axum::extract::State;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::ownership::out_of_bounds;
-use super::super::places::Within;
+use super::super::places::{Called, Within};
 use super::super::projects::Project;
 use super::{Workspace, removal};
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
-use crate::http::validation::{self, present};
+use crate::http::validation::present;
 use crate::http::{
-    Answer, ApiError, ApiResult, Caller, Input, Pages, Params, Route, Scoped, codes,
+    Answer, ApiError, ApiResult, Caller, Input, Pages, Params, Route, Scoped, validation,
 };
-use crate::store::{Column, Filter, Tx};
+use crate::store::{Column, Filter};
 
 /// Every route of the family. `repeatable`: each change is one transaction with its answer, so that one without an answer
 /// has not happened.
@@ -49,51 +49,17 @@ struct Create {
 impl Create {
     fn validate(&self) -> ApiResult<()> {
         let Self { name, slug, description, external_workspace_id, external_user_id, .. } = self;
-        fields(
-            Some(name),
-            slug.as_deref(),
-            description.as_deref(),
-            external_workspace_id.as_deref(),
-        )?;
+        Called {
+            name: Some(name),
+            slug: slug.as_deref(),
+            description: description.as_deref(),
+            external: external_workspace_id.as_deref(),
+        }
+        .validate::<Workspace>()?;
         external_user_id
             .as_ref()
             .map_or(Ok(()), |id| validation::text("external_user_id", id, 1, 255))
     }
-}
-
-fn fields(
-    name: Option<&str>,
-    slug: Option<&str>,
-    description: Option<&str>,
-    external: Option<&str>,
-) -> ApiResult<()> {
-    if let Some(name) = name {
-        validation::text("name", name, 1, 255)?;
-        if name.trim().is_empty() {
-            return Err(ApiError::field("name", "must not be blank"));
-        }
-    }
-    if let Some(slug) = slug {
-        validation::slug("slug", slug)?;
-    }
-    if let Some(description) = description {
-        validation::text("description", description, 0, 4096)?;
-    }
-    if let Some(external) = external {
-        validation::text("external_workspace_id", external, 1, 255)?;
-    }
-    Ok(())
-}
-
-fn exists(existing: &Workspace) -> ApiError {
-    ApiError::new(
-        codes::WORKSPACE_NAME_EXISTS,
-        format!(
-            "There is a workspace {:?} (slug {:?}) already. Use it, or send allow_duplicate_name.",
-            existing.name, existing.slug
-        ),
-    )
-    .details(json!({ "existing": existing.show() }))
 }
 
 async fn create(
@@ -117,12 +83,10 @@ async fn create(
                 let answer = Answer::ok(&known.show())?.beside("reused", true.into());
                 return exchange.commit(tx, &answer);
             }
-            if !body.allow_duplicate_name
-                && let Some(known) = within.find::<Workspace>(tx, Column::Name, &body.name)?
-            {
-                return Err(exists(&known));
+            if !body.allow_duplicate_name {
+                within.refuse_taken::<Workspace>(tx, Column::Name, &body.name, None)?;
             }
-            let slug = free_slug(tx, within, body.slug.as_deref(), &body.name)?;
+            let slug = within.new_slug::<Workspace>(tx, body.slug.as_deref(), &body.name)?;
             let made = Workspace {
                 description: body.description,
                 metadata: body.metadata.unwrap_or_default(),
@@ -135,17 +99,6 @@ async fn create(
             exchange.commit(tx, &Answer::created(&made.show(), location)?)
         })
         .await
-}
-
-/// The slug that was asked for, or a free one that the name suggests.
-fn free_slug(tx: &Tx<'_>, within: Within, asked: Option<&str>, name: &str) -> ApiResult<String> {
-    let Some(asked) = asked else {
-        return within.free_slug::<Workspace>(tx, &validation::slug_of(name, "workspace"));
-    };
-    match within.find::<Workspace>(tx, Column::Slug, asked)? {
-        Some(known) => Err(exists(&known)),
-        None => Ok(asked.to_owned()),
-    }
 }
 
 /// Which ones.
@@ -177,11 +130,7 @@ async fn list(
             .collect(),
         ..Filter::default()
     };
-    let listing = app
-        .store
-        .read(move |view| Ok::<_, ApiError>(view.page::<Workspace>(&filter, pages.paging)?))
-        .await?;
-    exchange.flag_left_out(pages, &listing);
+    let listing = pages.read::<Workspace>(&app.store, filter, &exchange).await?;
     Answer::list(listing, |workspace| workspace.show())
 }
 
@@ -209,12 +158,13 @@ async fn update(
     workspace: Scoped<Workspace>,
     Input(body): Input<Update>,
 ) -> ApiResult<CommittedAnswer> {
-    fields(
-        body.name.as_deref(),
-        body.slug.as_deref(),
-        body.description.as_ref().and_then(Option::as_deref),
-        body.external_workspace_id.as_ref().and_then(Option::as_deref),
-    )?;
+    Called {
+        name: body.name.as_deref(),
+        slug: body.slug.as_deref(),
+        description: body.description.as_ref().and_then(Option::as_deref),
+        external: body.external_workspace_id.as_ref().and_then(Option::as_deref),
+    }
+    .validate::<Workspace>()?;
     let now = app.clock.now(caller.org);
     let id = workspace.id;
     let answer = app
@@ -224,19 +174,11 @@ async fn update(
                 tx.get(caller.org, id)?.ok_or_else(|| ApiError::not_found("workspace", id))?;
             let within = Within { org: caller.org, workspace: None };
             if let Some(name) = body.name {
-                if let Some(other) = within.find::<Workspace>(tx, Column::Name, &name)?
-                    && other.id != id
-                {
-                    return Err(exists(&other));
-                }
+                within.refuse_taken::<Workspace>(tx, Column::Name, &name, Some(id))?;
                 workspace.name = name;
             }
             if let Some(slug) = body.slug {
-                if let Some(other) = within.find::<Workspace>(tx, Column::Slug, &slug)?
-                    && other.id != id
-                {
-                    return Err(exists(&other));
-                }
+                within.refuse_taken::<Workspace>(tx, Column::Slug, &slug, Some(id))?;
                 workspace.slug = slug;
             }
             if let Some(external) = body.external_workspace_id {
@@ -266,10 +208,6 @@ async fn projects(
     pages: Pages,
 ) -> ApiResult<Answer> {
     let filter = Filter { org: caller.org, workspace: Some(workspace.id), ..Filter::default() };
-    let listing = app
-        .store
-        .read(move |view| Ok::<_, ApiError>(view.page::<Project>(&filter, pages.paging)?))
-        .await?;
-    exchange.flag_left_out(pages, &listing);
+    let listing = pages.read::<Project>(&app.store, filter, &exchange).await?;
     Answer::list(listing, |project| project.show())
 }
