@@ -26,8 +26,10 @@ impl Reset {
         let path = if self.all { "/_emulator/reset?all=true" } else { "/_emulator/reset" };
         let (status, body) = super::wait_for(self.at.ask(Method::POST, path, self.key.as_deref()))?;
         if !status.is_success() {
-            let why =
-                body.pointer("/error/message").and_then(Value::as_str).map_or_else(|| body.to_string(), str::to_owned);
+            let why = body
+                .pointer("/error/message")
+                .and_then(Value::as_str)
+                .map_or_else(|| body.to_string(), str::to_owned);
             return Err(Failure::failed(format!("refused ({status}): {why}")));
         }
         super::say(body)
