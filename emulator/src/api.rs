@@ -109,7 +109,7 @@ async fn unknown(State(app): State<App>, exchange: exchange::ExchangeRef) -> Api
     {
         format!(" The API is served at {BASE}: set MIOSA_BASE_URL=http://HOST:PORT{BASE}.")
     } else {
-        " GET /_emulator/coverage lists what clients are known to call.".to_owned()
+        String::new()
     };
     ApiError::new(
         codes::ROUTE_NOT_FOUND,

@@ -32,6 +32,8 @@ pub struct Config {
     pub envelope: Envelope,
     /// How strict credentials are read.
     pub auth: AuthMode,
+    /// Fingerprint of the key that passes though it was not minted: with it the first key is minted.
+    pub root_key: Option<String>,
     /// Whether unknown tenant, workspace and project ids are taken over as asked.
     pub adopt: bool,
     /// Whether and how requests are limited.
@@ -52,6 +54,7 @@ impl Default for Config {
             data: PathBuf::new(),
             envelope: Envelope::default(),
             auth: AuthMode::default(),
+            root_key: None,
             adopt: false,
             rate_limit: RateLimit::PerMinute(DEFAULT_PER_MINUTE),
             allowed: Allowed::default(),

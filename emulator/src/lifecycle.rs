@@ -19,4 +19,5 @@ pub fn start(app: &App) {
     let losses = app.machines.lost();
     app.tasks.spawn(lost::watch(app.clone(), losses));
     app.tasks.spawn(due::watch(app.clone()));
+    app.tasks.spawn(reconcile::stragglers(app.clone()));
 }

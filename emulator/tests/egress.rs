@@ -1,4 +1,5 @@
 //! Connections out of machines whose network has only `lo`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod harness;
 #[path = "previews/stage.rs"]

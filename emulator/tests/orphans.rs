@@ -64,7 +64,7 @@ async fn nothing_of_a_namespace_machine_outlives_its_emulator() {
     program.terminate().await;
     assert_eq!(host::processes(&other).len(), 2);
     theirs.terminate().await;
-    assert_eq!(host::processes(&other), Vec::<i32>::new());
+    assert!(host::processes(&other).is_empty());
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_docker_machine_without_a_row_is_removed_at_the_next_start() {
         let found = host::containers(&owner).await;
         found.into_iter().map(|(_, machine, _)| machine).collect::<Vec<_>>()
     };
-    assert_eq!(machines(home.owner().unwrap()).await, [kept.clone()]);
+    assert_eq!(machines(home.owner().unwrap()).await, std::slice::from_ref(&kept));
     // Its request runs anew, once.
     let anew = id(&create(&program).await.data(201));
     assert_eq!(id(&create(&program).await.data(201)), anew);
@@ -151,15 +151,15 @@ async fn ephemeral(machines: &'static str) {
     api.delete(&format!("{snapshots}/{snapshot}")).await;
     let second = id(&api.post(&snapshots, json!({})).await.data(201));
     let previews = format!("/sandboxes/{running}/previews");
-    let preview = api.post(&previews, json!({ "port": 8000 }));
-    let url = preview.await.data(201)["url"].as_str().unwrap().to_owned();
+    let url = api.post(&previews, json!({ "port": 8000 })).await.data(201)["url"].clone();
+    let url = url.as_str().unwrap().to_owned();
     let preview = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     assert!(TcpStream::connect(&preview).is_ok(), "{url}");
     let address = program.address;
     program.terminate().await;
     assert_eq!(home.left(), Vec::<std::path::PathBuf>::new());
     for marker in [&mine, &asleep] {
-        assert_eq!(host::processes(marker), Vec::<i32>::new());
+        assert!(host::processes(marker).is_empty());
     }
     assert_eq!(host::mounts(data.to_str().unwrap()), Vec::<String>::new());
     for sandbox in [&running, &paused, &third, &fork] {
@@ -226,7 +226,7 @@ async fn cut(machines: &'static str) {
         began.elapsed()
     };
     let (one, (), _two, took) = tokio::join!(under_key, streamed, streamed_under_key, ending);
-    assert!(took < Duration::from_secs(30));
+    assert!(took < Duration::from_secs(15), "{took:?}");
     assert!(!plain.await.unwrap().is_ok_and(|reply| reply.status == 200));
     assert!(!one.is_ok_and(|reply| reply.status == 200));
     // A command that was cut off is ended in its machine too.

@@ -151,6 +151,16 @@ async fn strict_takes_minted_keys_only_and_audit_says_what_strict_would_refuse()
     strict.client(&minted).post("/_emulator/reset", json!({})).await.data(200);
     strict.client(&minted).get("/whoami").await.data(200);
 
+    let fresh = Emulator::with(|config| {
+        config.auth = AuthMode::Strict;
+        config.root_key = Some(miosa_emulator::ids::fingerprint("msk_root"));
+    })
+    .await;
+    fresh.client("msk_live_x").get("/whoami").await.refused(401, "INVALID_TOKEN");
+    let first = fresh.client("msk_root").post("/api-keys", json!({ "name": "first" })).await;
+    let first = first.data(201)["key"].as_str().unwrap().to_owned();
+    fresh.client(&first).get("/whoami").await.data(200);
+
     let audit = Emulator::with(|config| config.auth = AuthMode::Audit).await;
     let client = audit.client("msk_live_x");
     client.get("/whoami").await.data(200);

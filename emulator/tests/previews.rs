@@ -1,4 +1,5 @@
 //! Previews of real applications in real machines, as a client meets them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod harness;
 #[path = "previews/stage.rs"]

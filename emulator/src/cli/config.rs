@@ -39,11 +39,7 @@ mod tests {
                 .first()
                 .and_then(|value| value.to_str())
                 .unwrap_or_default();
-            let default = if arg.get_num_args().is_some_and(|n| !n.takes_values()) {
-                "false"
-            } else {
-                default
-            };
+            let default = if arg.get_action().takes_values() { default } else { "false" };
             let line = format!("#{env}={default}");
             let documented = super::DEFAULTS.lines().any(|known| known == line);
             assert!(documented, "defaults.env lacks the line {line}");

@@ -9,6 +9,10 @@ pub(super) fn describe(port: u16) -> Option<String> {
         .find_map(|table| listening_inode(table, port))?;
     let wanted = format!("socket:[{inode}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
+        // `/proc/self` is one of us under another name.
+        if process.file_name().to_string_lossy().parse::<u32>().is_err() {
+            continue;
+        }
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
         let holds = descriptors.flatten().any(|descriptor| {
             fs::read_link(descriptor.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str())

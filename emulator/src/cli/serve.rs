@@ -56,6 +56,10 @@ pub(crate) struct Serve {
     #[arg(long, env = "MIOSA_EMULATOR_AUTH", value_name = "MODE")]
     auth: Option<AuthMode>,
 
+    /// With --auth strict: the key that passes though it was not minted, to mint the others with
+    #[arg(long, env = "MIOSA_EMULATOR_ROOT_KEY", hide_env_values = true, value_name = "KEY")]
+    root_key: Option<String>,
+
     /// Take over unknown tenant, workspace and project ids as asked
     #[arg(long, env = "MIOSA_EMULATOR_ADOPT", value_parser = BoolishValueParser::new())]
     adopt: bool,
@@ -120,6 +124,15 @@ impl Serve {
                 "--seed needs --ephemeral: on kept state a second start would hand out the same ids again",
             ));
         }
+        let is_key = |key: &str| {
+            key.strip_prefix("msk_")
+                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()))
+        };
+        if self.root_key.as_deref().is_some_and(|key| !is_key(key)) {
+            return Err(Failure::usage(
+                "--root-key must be msk_ and at least one visible character; no other credential is read as a key",
+            ));
+        }
         if self.beyond() && self.auth.is_none() {
             return Err(Failure::usage(format!(
                 "{} can be reached from other computers, and any key plus exec is code execution. Add --auth strict, \
@@ -145,6 +158,11 @@ impl Serve {
             // Nothing has been promised to anyone yet; what was begun is settled by the next start.
             () = stopping.cancelled() => return Ok(()),
         };
+        if self.auth == Some(AuthMode::Strict) && self.ephemeral && self.root_key.is_none() {
+            tracing::warn!(
+                "--auth strict with nothing kept and no --root-key: there is no key that could pass"
+            );
+        }
         follow(&app, stopping);
         lifecycle::start(&app);
         ready(address, kind, &data, ephemeral.is_some());
@@ -189,6 +207,7 @@ impl Serve {
             data: data.to_owned(),
             envelope: self.envelope,
             auth: self.auth.unwrap_or_default(),
+            root_key: self.root_key.as_deref().map(crate::ids::fingerprint),
             adopt: self.adopt,
             rate_limit: self.rate_limit,
             allowed: Allowed {

@@ -1,7 +1,7 @@
 //! A request's body, read whole: bounded in size and in time.
 //!
-//! One that is too large is refused, and what the client is still sending is read and thrown away, up to a bound:
-//! closing on a client that writes resets the connection, and it would never see the refusal.
+//! One that is too large is refused at once, and what the client is still sending is read behind the refusal and
+//! thrown away, up to a bound: closing on a client that writes resets the connection, and it would never see why.
 
 use std::time::Duration;
 
@@ -12,28 +12,33 @@ use http_body_util::BodyExt as _;
 
 use super::codes;
 use super::error::{ApiError, ApiResult};
+use crate::app::App;
 
-/// As much of a refused body is thrown away before the answer; past it the connection is cut.
+/// As much of a refused body is thrown away; past it the connection is cut.
 const THROWN_AWAY: u64 = 256 * 1024 * 1024;
+
+/// A client that sends nothing for so long does not mean to send a refused body at all.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The whole body.
 ///
 /// # Errors
-/// 413 when it is larger than `limit` bytes, 408 when it does not arrive `within`, 400 when it breaks off.
+/// 413 when it is larger than `limit` bytes, 408 when it does not arrive in time, 400 when it breaks off.
 pub async fn read(
+    app: &App,
     headers: &HeaderMap,
     mut body: Body,
     limit: usize,
-    within: Duration,
 ) -> ApiResult<Bytes> {
+    let within = app.config.patience.body;
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit as u64) {
         // Who expects a `100 Continue` has sent nothing yet, and need not.
-        if !headers.contains_key(EXPECT) && announced.is_some_and(|bytes| bytes <= THROWN_AWAY) {
-            throw_away(&mut body, within).await;
+        if !headers.contains_key(EXPECT) {
+            app.tasks.spawn(throw_away(body, within));
         }
         return Err(too_large(limit));
     }
@@ -44,7 +49,7 @@ pub async fn read(
         )),
         Ok(Ok(Some(bytes))) => Ok(bytes),
         Ok(Ok(None)) => {
-            throw_away(&mut body, within).await;
+            app.tasks.spawn(throw_away(body, within));
             Err(too_large(limit))
         }
         Ok(Err(error)) => {
@@ -83,11 +88,11 @@ async fn collect(body: &mut Body, limit: usize) -> Result<Option<Bytes>, axum::E
     Ok(Some(if collected.is_empty() { first } else { collected.into() }))
 }
 
-async fn throw_away(body: &mut Body, within: Duration) {
+async fn throw_away(mut body: Body, within: Duration) {
     let reading = async {
         let mut thrown = 0;
         while thrown <= THROWN_AWAY
-            && let Some(Ok(frame)) = body.frame().await
+            && let Ok(Some(Ok(frame))) = tokio::time::timeout(PAUSE, body.frame()).await
         {
             thrown += frame.data_ref().map_or(0, |data| data.len() as u64);
         }

@@ -103,7 +103,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     }
     let (parts, arriving) = request.into_parts();
     let limit = route.map_or(JSON_LIMIT, |route| route.body_limit);
-    let bytes = match body::read(&parts.headers, arriving, limit, app.config.patience.body).await {
+    let bytes = match body::read(&app, &parts.headers, arriving, limit).await {
         Ok(bytes) => bytes,
         Err(error) => return error.into_response(),
     };

@@ -28,9 +28,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
             ApiError::new(codes::BAD_REQUEST, format!("The body could not be read: {error}"))
         })?;
         let mut unread = Vec::new();
-        let value = parse(&bytes, &mut unread)?;
+        let value = parse(&bytes, &mut unread);
+        // Above all when it was refused: the field that is missing may be there under another spelling.
         exchange.note(|notes| notes.unread.extend(unread));
-        Ok(Self(value))
+        value.map(Self)
     }
 }
 

@@ -12,6 +12,7 @@
 //! Requests that were cut off and whose outcome nobody can know keep answering so under their key.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -21,7 +22,10 @@ use crate::api::compute::snapshots::removal;
 use crate::app::App;
 use crate::http::idempotency::unknown_kept;
 use crate::http::{ApiError, ApiResult};
-use crate::machines::{Found, MachineError};
+use crate::machines::{Found, HostKind, MachineError};
+
+/// How long an engine may still be at work for an emulator that died: making or starting a container takes less.
+const STRAGGLING: Duration = Duration::from_secs(60);
 
 /// What was found and done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,7 +86,8 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
         }
     }
     if let Some(found) = &found {
-        report.orphans = orphans(app, &rows, found).await;
+        let lives = |row: &Sandbox| !matches!(row.state, State::Destroyed | State::Provisioning);
+        report.orphans = orphans(app, lives, &rows, found).await;
     }
     // Copies without a row, and those of forks that were cut off, go now that no machine needs them.
     match removal::recover(app).await {
@@ -94,7 +99,11 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
         ),
     }
     report.unknown = torn(app, undone).await?;
-    tracing::info!(?report, "reconciled");
+    if report == Report::default() {
+        tracing::debug!("reconciled: nothing to do");
+    } else {
+        tracing::info!(?report, "reconciled");
+    }
     Ok(report)
 }
 
@@ -211,13 +220,39 @@ async fn look(app: &App, row: &Sandbox, machine: &Found) -> Outcome {
     }
 }
 
+/// An engine finishes what an emulator that died had asked of it: a container may appear after [`reconcile`] has looked.
+/// Looks once more, when that must have ended.
+pub async fn stragglers(app: App) {
+    if app.machines.host().is_none_or(|host| host.kind() != HostKind::Docker) {
+        return;
+    }
+    tokio::select! {
+        () = app.stopping.cancelled() => return,
+        () = tokio::time::sleep(STRAGGLING) => {}
+    }
+    // Machines first, rows second: whatever is being made now has its row.
+    let found = match app.machines.list().await {
+        Ok(found) => found.into_iter().map(|machine| (machine.id, machine)).collect(),
+        Err(error) => return tracing::warn!("the machines could not be listed: {error}"),
+    };
+    let rows = app.store.read(|view| view.all::<Sandbox>().map_err(ApiError::from)).await;
+    let removed = match rows {
+        Ok(rows) => orphans(&app, |row| row.state != State::Destroyed, &rows, &found).await,
+        Err(error) => return tracing::warn!("the sandboxes could not be read: {:?}", error.log),
+    };
+    if removed > 0 {
+        tracing::info!("{removed} machines appeared late and were removed");
+    }
+}
+
 /// Removes the machines of this data directory that no living sandbox has.
-async fn orphans(app: &App, rows: &[Sandbox], found: &HashMap<Uuid, Found>) -> usize {
-    let kept: HashSet<Uuid> = rows
-        .iter()
-        .filter(|row| !matches!(row.state, State::Destroyed | State::Provisioning))
-        .map(|row| row.id)
-        .collect();
+async fn orphans(
+    app: &App,
+    lives: fn(&Sandbox) -> bool,
+    rows: &[Sandbox],
+    found: &HashMap<Uuid, Found>,
+) -> usize {
+    let kept: HashSet<Uuid> = rows.iter().filter(|row| lives(row)).map(|row| row.id).collect();
     let mut removed = 0;
     for id in found.keys().filter(|id| !kept.contains(*id)) {
         match app.machines.remove(*id).await {

@@ -65,13 +65,14 @@ impl Emulator {
         let store = Store::open(&data.path().join("state.db")).unwrap();
         let identities = Arc::new(platform::identities::PlatformIdentities::default());
         let app = App::new(config, store, None, machines(data.path()), identities);
+        // As the program does: previews open where the emulator listens.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _ = app.listening.set(address);
         platform::prepare(&app).await.map_err(|error| error.log).unwrap();
         lifecycle::reconcile(&app).await.map_err(|error| error.log).unwrap();
         proxy::restore(&app).await.unwrap();
         lifecycle::start(&app);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let _ = app.listening.set(address);
         let server = tokio::spawn(server::serve(app.clone(), listener));
         let stopping = Stopping(app.clone());
         Self { app, address, server, data, stopping }

@@ -28,9 +28,7 @@ pub async fn emulator_on(data: TempDir, configure: impl FnOnce(&mut Config)) -> 
         init: agent_command(),
     };
     let host = NamespaceHost::open(config).await.unwrap();
-    let emulator = Emulator::boot(data, |_| Machines::new(Arc::new(host)), configure).await;
-    proxy::restore(&emulator.app).await.unwrap();
-    emulator
+    Emulator::boot(data, |_| Machines::new(Arc::new(host)), configure).await
 }
 
 pub async fn emulator_without_egress() -> Emulator {

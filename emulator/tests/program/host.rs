@@ -11,14 +11,14 @@ use miosa_emulator::machines::docker::{DockerConfig, DockerHost};
 const OWNER: &str = "ai.miosa.emulator.owner";
 const MACHINE: &str = "ai.miosa.emulator.machine";
 
-/// Processes whose command line has this text in it.
-pub fn processes(text: &str) -> Vec<i32> {
+/// Processes with this command line.
+pub fn processes(line: &str) -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid: &i32| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(text)
+            let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', " ").trim_end() == line
         })
         .collect()
 }
@@ -61,7 +61,7 @@ pub fn mounts(text: &str) -> Vec<String> {
 
 /// Machines whose files are in a data directory of the namespace kind.
 pub fn directories(data: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(data.join("machines")).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(data.join("namespace/machines")).into_iter().flatten().flatten();
     let mut names: Vec<_> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();

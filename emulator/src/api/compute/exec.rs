@@ -45,7 +45,7 @@ async fn exec(
     let agent = awake(&app, &sandbox).await?;
     let _active = hold(&app, &sandbox);
     let session =
-        Session::start(&agent, command).await.map_err(|error| broken(&exchange, error))?;
+        Session::start(&app, &agent, command).await.map_err(|error| broken(&exchange, error))?;
     let outcome = Outcome::collect(session).await.map_err(|error| broken(&exchange, error))?;
     Answer::ok(&outcome.show(app.ids.next()))
 }

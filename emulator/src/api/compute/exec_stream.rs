@@ -48,7 +48,7 @@ async fn stream(
     let command = command.check(&LIMITS, &headers)?;
     let agent = awake(&app, &sandbox).await?;
     let session =
-        Session::start(&agent, command).await.map_err(|error| broken(&exchange, error))?;
+        Session::start(&app, &agent, command).await.map_err(|error| broken(&exchange, error))?;
     let active = hold(&app, &sandbox);
     Ok(sse::response(events(session, app.ids.next(), active)))
 }

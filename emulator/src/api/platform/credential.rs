@@ -110,10 +110,10 @@ async fn key(app: &App, text: &str) -> ApiResult<Credential> {
             last_used_at: key.last_used_at,
         });
     }
-    if app.config.auth == AuthMode::Strict {
+    if app.config.auth == AuthMode::Strict && app.config.root_key.as_deref() != Some(&fingerprint) {
         return Err(ApiError::new(
             codes::INVALID_TOKEN,
-            "This emulator has not minted this key, and it runs with --auth strict. Mint one with POST /api/v1/api-keys, using a minted key, or any key while the emulator runs with --auth open on the same --data.",
+            "This emulator has not minted this key, and it runs with --auth strict. Mint one with POST /api/v1/api-keys, using a minted key or the one that the emulator was started with (--root-key).",
         ));
     }
     let org = if text.starts_with("msk_test_") {

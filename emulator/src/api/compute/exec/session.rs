@@ -8,18 +8,23 @@ use miosa_agent::protocol::{self, FailureCode};
 use tokio::time::Instant;
 
 use super::request::Checked;
-use crate::http::{ApiError, ApiResult};
+use crate::app::App;
+use crate::http::{ApiError, ApiResult, codes};
 use crate::machines::agent::{Output, Running};
 use crate::machines::{Agent, MachineError};
 
 /// The agent ends a command at its timeout; when it has said nothing for this long after, it is not there any more.
 const LATE: Duration = Duration::from_secs(10);
 
+/// How long a command may go on when the emulator stops. Less than connections get, so that its client still hears.
+const LAST: Duration = Duration::from_secs(4);
+
 /// A command that runs. Dropping it kills the command.
 pub struct Session {
     running: Running,
     feed: Option<BoxFuture<'static, ()>>,
     deadline: Instant,
+    stopped: BoxFuture<'static, ()>,
 }
 
 impl Session {
@@ -27,7 +32,7 @@ impl Session {
     ///
     /// # Errors
     /// 422 when the system cannot start it as asked; 502 without the agent.
-    pub async fn start(agent: &Agent, command: Checked) -> ApiResult<Self> {
+    pub async fn start(app: &App, agent: &Agent, command: Checked) -> ApiResult<Self> {
         let Checked { exec, stdin, timeout } = command;
         let (argv, cwd) = (matches!(exec.command, protocol::Command::Argv(_)), exec.cwd.is_some());
         let running = agent.exec(exec).await.map_err(|error| refused(error, argv, cwd))?;
@@ -40,10 +45,18 @@ impl Session {
             }
             .boxed()
         });
-        Ok(Self { running, feed, deadline: Instant::now() + timeout + LATE })
+        let stopping = app.stopping.clone();
+        // A machine may live on without the emulator; a command that nobody hears any more must not.
+        let stopped = async move {
+            stopping.cancelled().await;
+            tokio::time::sleep(LAST).await;
+        };
+        let deadline = Instant::now() + timeout + LATE;
+        Ok(Self { running, feed, deadline, stopped: stopped.boxed() })
     }
 
-    /// The next piece of what it says; `None` after its exit. Dropping the future loses nothing.
+    /// The next piece of what it says; `None` after its exit. Dropping the future loses nothing; after an error there is
+    /// nothing more.
     pub async fn next(&mut self) -> ApiResult<Option<Output>> {
         // A client that reads slowly may come back after the deadline; the agent still gets its time.
         let until = self.deadline.max(Instant::now() + LATE);
@@ -60,6 +73,12 @@ impl Session {
                     return Ok(output.map_err(late)?.transpose()?);
                 }
                 () = feed => self.feed = None,
+                () = self.stopped.as_mut() => {
+                    return Err(ApiError::new(
+                        codes::OUTCOME_UNKNOWN,
+                        "The emulator is stopping; the command was cut off.",
+                    ));
+                }
             }
         }
     }
