@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use harness::Reply;
 use hosted::{Sandbox, start};
 use http::Method;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 fn base64(bytes: impl AsRef<[u8]>) -> String {
@@ -384,4 +385,69 @@ async fn a_write_with_a_key_is_answered_again_without_being_done_again() {
     assert_eq!((again.status, &again.body), (201, &first.body));
     assert_eq!(again.header("idempotency-replayed"), "true");
     assert_eq!(sandbox.read("a").await.unwrap(), "second");
+}
+
+/// Reads events until one of this path, each as `event path`, a rename as `renamed old new`.
+async fn heard(stream: &mut hyper::body::Incoming, text: &mut String, last: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    let hearing = async {
+        loop {
+            while let Some((frame, rest)) = text.split_once("\n\n") {
+                let data = frame.split_once("event: change\ndata: ").map(|(_, data)| data);
+                let rest = rest.to_owned();
+                if let Some(data) = data {
+                    let change: Value = serde_json::from_str(data).unwrap();
+                    assert_eq!(change["type"], change["event"]);
+                    let of = |field: &str| change[field].as_str().unwrap_or_default().to_owned();
+                    let words = [of("event"), of("old_path"), of("path")];
+                    let words: Vec<_> = words.iter().filter(|word| !word.is_empty()).collect();
+                    told.push(words.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" "));
+                } else {
+                    assert!(frame.starts_with(": "), "{frame}");
+                }
+                *text = rest;
+                if told.last().is_some_and(|told| told == last) {
+                    return;
+                }
+            }
+            let frame = stream.frame().await.unwrap().unwrap();
+            text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        }
+    };
+    let in_time = tokio::time::timeout(harness::BOUND, hearing).await.is_ok();
+    assert!(in_time, "never: {last:?}, but {told:?} and {text:?}");
+    told
+}
+
+#[tokio::test]
+async fn a_watch_tells_of_changes_made_by_commands_and_by_the_api() {
+    let emulator = start().await;
+    let sandbox = Sandbox::new(&emulator).await;
+    let watch = sandbox.at("/files/watch?path=/workspace");
+    let answer = sandbox.client.request(Method::GET, &watch).open().await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let (mut stream, mut text) = (answer.into_body(), String::new());
+    sandbox.write("a", "1").await;
+    let told = heard(&mut stream, &mut text, "created /workspace/a").await;
+    assert_eq!(told.len(), 1);
+    sandbox.write("a", "2").await;
+    let told = heard(&mut stream, &mut text, "modified /workspace/a").await;
+    assert_eq!(told.len(), 1);
+    sandbox.exec("mkdir -p x/y && echo 1 > x/y/b && mv a c").await;
+    let told = heard(&mut stream, &mut text, "renamed /workspace/a /workspace/c").await;
+    for created in ["x", "x/y", "x/y/b"] {
+        let created = format!("created /workspace/{created}");
+        assert_eq!(told.iter().filter(|told| **told == created).count(), 1, "{told:?}");
+    }
+    let body = json!({ "from": "c", "to": "x/c" });
+    sandbox.post("/fs/rename", body).await.data(200);
+    heard(&mut stream, &mut text, "renamed /workspace/c /workspace/x/c").await;
+    sandbox.client.delete(&sandbox.at("/fs?path=x")).await;
+    let told = heard(&mut stream, &mut text, "deleted /workspace/x").await;
+    assert!(told.contains(&"deleted /workspace/x/c".to_owned()), "{told:?}");
+    let watch = sandbox.at("/files/watch?path=");
+    sandbox.client.get(&format!("{watch}no")).await.refused(404, "file_not_found");
+    sandbox.client.get(&format!("{watch}/proc")).await.refused(403, "FORBIDDEN_PATH");
+    assert_eq!(sandbox.client.get(&format!("{watch}&recursive=2")).await.status, 400);
 }

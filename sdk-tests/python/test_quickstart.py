@@ -7,7 +7,9 @@ looked at.
 import contextlib
 import importlib.metadata
 import io
+import queue
 import re
+import threading
 import urllib.error
 import urllib.request
 
@@ -120,6 +122,40 @@ def test_lifecycle_as_the_sdk_sees_it(environment, key):
     with pytest.raises(MiosaError) as missing:
         sandbox.files.read("/workspace/not-there")
     assert missing.value.status_code == 404
+
+
+def test_watch_as_the_sdk_sees_it(environment, key):
+    from miosa import Miosa
+
+    sandbox = Miosa(api_key=key).sandboxes.create()
+    watcher = Miosa(api_key=key).sandboxes.get(sandbox.id)
+    seen = queue.Queue()
+
+    def follow():
+        for event in watcher.files.watch():
+            seen.put(event)
+            if event.event == "renamed":
+                return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    # The SDK does not say when it listens: something happens until it hears.
+    for attempt in range(120):
+        sandbox.files.write(f"/workspace/{attempt}.txt", "x")
+        with contextlib.suppress(queue.Empty):
+            first = seen.get(timeout=0.5)
+            break
+    else:
+        raise AssertionError("the watch told nothing")
+    assert first.event == "created" and first.path.endswith(".txt") and not first.is_dir
+    sandbox.exec.run("mkdir src && mv 0.txt src/new.txt")
+    events = []
+    while not events or events[-1].event != "renamed":
+        events.append(seen.get(timeout=30))
+    assert any(event.event == "created" and event.path == "/workspace/src" and event.is_dir for event in events)
+    assert (events[-1].old_path, events[-1].path) == ("/workspace/0.txt", "/workspace/src/new.txt")
+    thread.join(timeout=30)
+    assert not thread.is_alive()
 
 
 def test_platform_as_the_sdk_sees_it(environment, key):

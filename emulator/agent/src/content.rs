@@ -112,7 +112,7 @@ impl Upload {
             Err(Errno::ENOENT) => None,
             Err(errno) => return Err(place.failure(errno)),
         };
-        let temporary = fresh_name();
+        let temporary = fresh_name(before.is_some());
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let fd = openat(&directory, temporary.as_os_str(), flags, Mode::from_bits_truncate(0o600))
             .map_err(|errno| place.failure(errno))?;

@@ -7,6 +7,7 @@ mod change;
 mod copy;
 pub mod entry;
 mod walk;
+pub mod watch;
 
 use miosa_agent::protocol::{Failure, FileOp};
 use serde_json::{Value, json};

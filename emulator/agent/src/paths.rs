@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use miosa_agent::protocol::{Failure, FailureCode};
@@ -263,12 +264,24 @@ pub fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
-/// A name for a file that is not there yet, different at every call.
-pub fn fresh_name() -> OsString {
+/// How the names of files begin and end that are about to become others.
+const TEMPORARY: (&[u8], &[u8]) = (b".miosa-", b".tmp");
+const REPLACING: &[u8] = b"-over.tmp";
+
+/// A name for a file that is not there yet, different at every call. `over`: it will replace another.
+pub fn fresh_name(over: bool) -> OsString {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!(".miosa-{}-{number}.tmp", std::process::id()).into()
+    let over = if over { "-over" } else { "" };
+    format!(".miosa-{}-{number}{over}.tmp", std::process::id()).into()
+}
+
+/// Whether the name is one of [`fresh_name`], and then whether it will replace another.
+pub fn temporary(name: &OsStr) -> Option<bool> {
+    let name = name.as_bytes();
+    let ours = name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1);
+    ours.then(|| name.ends_with(REPLACING))
 }
 
 #[cfg(test)]

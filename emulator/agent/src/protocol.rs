@@ -7,6 +7,7 @@
 //! | `POST /v1/files/{op}` | [`FileOp`] as JSON (`op` names the variant) | JSON of the variant's answer |
 //! | `GET /v1/content?path=` | | the file's bytes, `content-length`, `x-entry` = [`Entry`] as JSON |
 //! | `PUT /v1/content?path=&mode=` | the file's bytes | [`Entry`]; parents are made, the file appears whole or not at all |
+//! | `GET /v1/watch?path=&recursive=` | | [`Change`] as JSON, one a line, until the path is gone or the client is; told from the answer's head on |
 //! | `POST /v1/tcp?port=` | bytes to the port | bytes from the port; 502 `CONNECTION_REFUSED` when nothing listens |
 //! | `POST /v1/egress` | a verdict of [`egress`], then bytes from outside | waits for a connection to leave the machine, answers with `x-target: host:port` and its bytes |
 //! | `POST /v1/signal` | [`Signal`] | 204; 404 when no such command of the agent runs |
@@ -262,6 +263,36 @@ pub struct Tree {
     /// Whether the agent stopped at its own bound of entries.
     #[serde(default)]
     pub truncated: bool,
+}
+
+/// Something has changed below a path that is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What happened.
+    pub event: ChangeKind,
+    /// The absolute path that it happened to; of a rename the new one, of an overflow the watched one.
+    pub path: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// Where it was before a rename.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_path: Option<String>,
+}
+
+/// What a [`Change`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It is there now.
+    Created,
+    /// Its bytes are others.
+    Modified,
+    /// It is there no more.
+    Deleted,
+    /// It has another name, inside of what is watched.
+    Renamed,
+    /// Changes were lost, or some directories are not watched: there were too many.
+    Overflow,
 }
 
 /// The agent is well.

@@ -9,6 +9,7 @@ mod elf;
 mod frames;
 mod running;
 mod tunnel;
+mod watch;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use miosa_agent::protocol::{Entry, Exec, Failure, FileOp, Health, Ports, Signal, Usage};
+use miosa_agent::protocol::{Change, Entry, Exec, Failure, FileOp, Health, Ports, Signal, Usage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -183,6 +184,16 @@ impl Agent {
     {
         let body = StreamBody::new(stream.map_ok(Frame::data).map_err(Into::into)).boxed_unsync();
         content::write(self, path, mode, body).await
+    }
+
+    /// Follows changes of a file or below a directory: all of them from when this returns. Ends when the path is gone;
+    /// losing the agent is an error. Dropping the stream stops watching; it does not keep the connection open.
+    pub async fn watch(
+        &self,
+        path: &str,
+        recursive: bool,
+    ) -> Result<impl Stream<Item = Result<Change, MachineError>> + Send + use<>, MachineError> {
+        bounded("starting to watch files", FILES_TIME, watch::start(self, path, recursive)).await
     }
 
     /// Connects to a port inside the machine.

@@ -105,7 +105,7 @@ impl Copying<'_> {
         let look = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = self.from.judged(openat(source, old, look, Mode::empty()))?;
         let mut reader = self.from.read(&fd)?;
-        let temporary = fresh_name();
+        let temporary = fresh_name(stat_in(destination, new).is_ok());
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let made =
             openat(destination, temporary.as_os_str(), flags, Mode::from_bits_truncate(0o600))

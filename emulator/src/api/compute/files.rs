@@ -8,6 +8,7 @@
 //! | `upload` | a form with a file |
 //! | `read` | bytes and text |
 //! | `look` | stat, list, tree |
+//! | `watch` | changes, as they happen |
 //! | `change` | make, move, copy, remove |
 
 pub mod change;
@@ -16,6 +17,7 @@ pub mod look;
 pub mod path;
 pub mod read;
 pub mod upload;
+pub mod watch;
 pub mod write;
 
 use crate::http::Route;
@@ -25,9 +27,16 @@ pub const MAX_FILE: usize = 10 * 1024 * 1024;
 
 /// Every route of the family.
 pub fn routes() -> Vec<Route> {
-    [write::routes(), upload::routes(), read::routes(), look::routes(), change::routes()]
-        .into_iter()
-        .flatten()
-        .map(|route| route.family("files"))
-        .collect()
+    [
+        write::routes(),
+        upload::routes(),
+        read::routes(),
+        look::routes(),
+        watch::routes(),
+        change::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|route| route.family("files"))
+    .collect()
 }

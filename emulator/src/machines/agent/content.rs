@@ -43,7 +43,7 @@ pub(super) async fn write(
     json(agent.request(Method::PUT, &target, body).await?).await
 }
 
-fn query(pairs: &[(&str, &str)]) -> Result<String, MachineError> {
+pub(super) fn query(pairs: &[(&str, &str)]) -> Result<String, MachineError> {
     serde_urlencoded::to_string(pairs).map_err(|error| MachineError::Host(error.to_string()))
 }
 
