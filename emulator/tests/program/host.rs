@@ -61,7 +61,8 @@ pub fn mounts(text: &str) -> Vec<String> {
 
 /// Machines whose files are in a data directory of the namespace kind.
 pub fn directories(data: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(data.join("namespace/machines")).into_iter().flatten().flatten();
+    let entries =
+        std::fs::read_dir(data.join("namespace/machines")).into_iter().flatten().flatten();
     let mut names: Vec<_> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use miosa_agent::protocol::{Change, ChangeKind};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::path::Named;
 use crate::api::compute::sandboxes::Sandbox;
@@ -70,7 +70,9 @@ fn event(change: &Change) -> Bytes {
     let mut data =
         json!({ "event": name, "type": name, "path": change.path, "is_dir": change.is_dir });
     if let Some(old) = &change.old_path {
-        data["old_path"] = old.as_str().into();
+        if let Value::Object(data) = &mut data {
+            data.insert("old_path".into(), old.as_str().into());
+        }
     }
     sse::event("change", &data)
 }
