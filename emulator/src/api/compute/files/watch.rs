@@ -69,10 +69,8 @@ fn event(change: &Change) -> Bytes {
     };
     let mut data =
         json!({ "event": name, "type": name, "path": change.path, "is_dir": change.is_dir });
-    if let Some(old) = &change.old_path {
-        if let Value::Object(data) = &mut data {
-            data.insert("old_path".into(), old.as_str().into());
-        }
+    if let (Some(old), Value::Object(data)) = (&change.old_path, &mut data) {
+        data.insert("old_path".into(), old.as_str().into());
     }
     sse::event("change", &data)
 }
