@@ -67,10 +67,12 @@ fn event(change: &Change) -> Bytes {
             return sse::event("overflow", &why.into());
         }
     };
-    let mut data =
-        json!({ "event": name, "type": name, "path": change.path, "is_dir": change.is_dir });
-    if let Some(old) = &change.old_path {
-        data["old_path"] = old.as_str().into();
-    }
+    let (path, is_dir) = (&change.path, change.is_dir);
+    let data = match &change.old_path {
+        None => json!({ "event": name, "type": name, "path": path, "is_dir": is_dir }),
+        Some(old) => json!({
+            "event": name, "type": name, "path": path, "is_dir": is_dir, "old_path": old,
+        }),
+    };
     sse::event("change", &data)
 }
