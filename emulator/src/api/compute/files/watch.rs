@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use miosa_agent::protocol::{Change, ChangeKind};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::path::Named;
 use crate::api::compute::sandboxes::Sandbox;
@@ -67,10 +67,12 @@ fn event(change: &Change) -> Bytes {
             return sse::event("overflow", &why.into());
         }
     };
-    let mut data =
-        json!({ "event": name, "type": name, "path": change.path, "is_dir": change.is_dir });
-    if let (Some(old), Value::Object(data)) = (&change.old_path, &mut data) {
-        data.insert("old_path".into(), old.as_str().into());
-    }
+    let (path, is_dir) = (&change.path, change.is_dir);
+    let data = match &change.old_path {
+        None => json!({ "event": name, "type": name, "path": path, "is_dir": is_dir }),
+        Some(old) => json!({
+            "event": name, "type": name, "path": path, "is_dir": is_dir, "old_path": old,
+        }),
+    };
     sse::event("change", &data)
 }
