@@ -1,4 +1,5 @@
-//! The program as a person meets it: what it prints, how it ends, what it does when it is used wrongly.
+//! The program as a person meets it: what it prints, how it ends, what it does when it is used wrongly. One file for all of
+//! it: the subcommands are tried on the same few running programs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod harness;
