@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use miosa_agent::protocol::{Command, Exec};
 use miosa_emulator::api::compute::sandboxes::{Sandbox, awake};
 use miosa_emulator::http::{ApiError, ApiResult};
-use miosa_emulator::lifecycle;
 use miosa_emulator::machines::host::HostMachines;
 use miosa_emulator::machines::{Agent, Machines};
 use serde_json::{Value, json};
@@ -34,16 +33,14 @@ pub async fn start() -> Emulator {
 
 /// An emulator on this directory, reconciled, its lifecycle running.
 pub async fn on(data: tempfile::TempDir) -> Emulator {
-    let emulator = quiet(data).await;
-    lifecycle::reconcile(&emulator.app).await.map_err(|error| error.log).unwrap();
-    lifecycle::start(&emulator.app);
-    emulator
+    let host = HostMachines::open(data.path()).await.unwrap();
+    Emulator::boot(data, move |_| Machines::new(Arc::new(host)), |_| {}).await
 }
 
 /// An emulator on this directory, neither reconciled nor with a lifecycle.
 pub async fn quiet(data: tempfile::TempDir) -> Emulator {
     let host = HostMachines::open(data.path()).await.unwrap();
-    Emulator::boot(data, move |_| Machines::new(Arc::new(host)), |_| {}).await
+    Emulator::quiet(data, move |_| Machines::new(Arc::new(host))).await
 }
 
 /// Creates a blank sandbox with these fields besides; answers its record.

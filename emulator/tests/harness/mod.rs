@@ -40,6 +40,7 @@ pub struct Emulator {
     server: JoinHandle<()>,
     data: tempfile::TempDir,
     stopping: Stopping,
+    lives: bool,
 }
 
 impl Emulator {
@@ -60,6 +61,23 @@ impl Emulator {
         machines: impl FnOnce(&std::path::Path) -> Machines,
         configure: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::assemble(data, machines, configure, true).await
+    }
+
+    /// The same, neither reconciled nor with a lifecycle; it ends as if it had been killed.
+    pub async fn quiet(
+        data: tempfile::TempDir,
+        machines: impl FnOnce(&std::path::Path) -> Machines,
+    ) -> Self {
+        Self::assemble(data, machines, |_| {}, false).await
+    }
+
+    async fn assemble(
+        data: tempfile::TempDir,
+        machines: impl FnOnce(&std::path::Path) -> Machines,
+        configure: impl FnOnce(&mut Config),
+        lives: bool,
+    ) -> Self {
         let mut config = Config { data: data.path().to_owned(), ..Config::default() };
         configure(&mut config);
         let store = Store::open(&data.path().join("state.db")).unwrap();
@@ -70,20 +88,26 @@ impl Emulator {
         let address = listener.local_addr().unwrap();
         let _ = app.listening.set(address);
         platform::prepare(&app).await.map_err(|error| error.log).unwrap();
-        lifecycle::reconcile(&app).await.map_err(|error| error.log).unwrap();
+        if lives {
+            lifecycle::reconcile(&app).await.map_err(|error| error.log).unwrap();
+        }
         proxy::restore(&app).await.unwrap();
-        lifecycle::start(&app);
+        if lives {
+            lifecycle::start(&app);
+        }
         let server = tokio::spawn(server::serve(app.clone(), listener));
         let stopping = Stopping(app.clone());
-        Self { app, address, server, data, stopping }
+        Self { app, address, server, data, stopping, lives }
     }
 
     /// Stops it in order and hands the data directory over, to start another on it.
     pub async fn stop(self) -> tempfile::TempDir {
-        let Self { app, server, data, stopping, .. } = self;
+        let Self { app, server, data, stopping, lives, .. } = self;
         drop(stopping);
         server.await.unwrap();
-        lifecycle::shutdown(&app, false).await.map_err(|error| error.log).unwrap();
+        if lives {
+            lifecycle::shutdown(&app, false).await.map_err(|error| error.log).unwrap();
+        }
         app.machines.settle().await;
         app.tasks.close();
         tokio::time::timeout(BOUND, app.tasks.wait()).await.unwrap();
