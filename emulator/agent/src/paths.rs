@@ -268,13 +268,18 @@ pub fn kind(stat: &FileStat) -> SFlag {
 const TEMPORARY: (&[u8], &[u8]) = (b".miosa-", b".tmp");
 const REPLACING: &[u8] = b"-over.tmp";
 
-/// A name for a file that is not there yet, different at every call. `over`: it will replace another.
+/// A name for a file that is not there yet, different at every call, and from those of every other agent: each is
+/// process 1, and what one that was killed has left (or a snapshot has kept) must not be in the next one's way. `over`:
+/// it will replace another.
 pub fn fresh_name(over: bool) -> OsString {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    static AGENT: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let over = if over { "-over" } else { "" };
-    format!(".miosa-{}-{number}{over}.tmp", std::process::id()).into()
+    format!(".miosa-{:016x}-{number}{over}.tmp", *AGENT).into()
 }
 
 /// Whether the name is one of [`fresh_name`], and then whether it will replace another.
