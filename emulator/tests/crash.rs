@@ -271,3 +271,40 @@ async fn replay_after_crash_runs_once() {
     }
     program.terminate().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_write_that_was_cut_off_left_is_in_nobodys_way() {
+    let home = Home::new("namespace");
+    let program = home.start().await;
+    let api = program.client(crash_client::KEY);
+    let sandbox = program::id(&api.post("/sandboxes", json!({})).await.data(201));
+    let write = async |api: &Client, name: String, content: &str| {
+        let body = json!({ "path": format!("/workspace/{name}"), "content": content });
+        api.post(&format!("/sandboxes/{sandbox}/fs/write"), body).await
+    };
+    // Sees one of the names under which files are written before they are there.
+    let watch = "cd /workspace; while [ ! -s seen ]; do for f in .miosa-*; do [ -e \"$f\" ] && echo \"$f\" > seen; \
+                 done; done >/dev/null 2>&1 &";
+    said(&api, &sandbox, watch).await;
+    let large = "x".repeat(8 * 1024 * 1024);
+    let (mut writes, mut left) = (0, String::new());
+    while left.is_empty() {
+        assert!(writes < 100, "no write was seen under way");
+        assert_eq!(write(&api, format!("large-{writes}"), &large).await.status / 100, 2);
+        writes += 1;
+        left = said(&api, &sandbox, "cd /workspace; touch seen; cat seen; rm -f large-*").await;
+    }
+    // What a kill at that moment leaves.
+    said(&api, &sandbox, &format!("echo cut > '/workspace/{left}'")).await;
+    program.kill().await;
+    let program = home.start().await;
+    let api = program.client(crash_client::KEY);
+    for number in 0..=writes {
+        let written = write(&api, format!("small-{number}"), "whole").await;
+        assert_eq!(written.status / 100, 2, "{left}: {written:?}");
+    }
+    let content =
+        said(&api, &sandbox, &format!("cat '/workspace/{left}' /workspace/small-0")).await;
+    assert_eq!(content, "cut\nwhole");
+    program.terminate().await;
+}
