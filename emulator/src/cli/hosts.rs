@@ -91,6 +91,15 @@ pub(super) async fn docker(choice: &MachineChoice, owner: &str) -> Result<Docker
     DockerHost::connect(config).await.map_err(|error| error.to_string())
 }
 
+/// The Docker host of a data directory that the caller holds, or why there is none.
+async fn own_docker(choice: &MachineChoice, owner: &str) -> Result<DockerHost, String> {
+    let host = docker(choice, owner).await?;
+    if let Err(error) = host.sweep().await {
+        tracing::warn!("what an earlier run has left could not be removed: {error}");
+    }
+    Ok(host)
+}
+
 /// The namespace host, or why there is none.
 pub(super) async fn namespace(data: &Path) -> Result<NamespaceHost, String> {
     let config = NamespaceConfig {
@@ -118,7 +127,7 @@ pub(super) async fn choose(
     let host: Arc<dyn MachineHost> = match choice.machines {
         Kind::None => return Ok(Machines::none("started with --machines none")),
         Kind::Host => Arc::new(HostMachines::open(data.join("host")).await.map_err(|why| Failure::machines(why.to_string()))?),
-        Kind::Docker => Arc::new(docker(choice, owner).await.map_err(|why| {
+        Kind::Docker => Arc::new(own_docker(choice, owner).await.map_err(|why| {
             Failure::machines(format!("Docker was asked for and cannot be used: {why}. Without --machines docker, namespaces are used."))
         })?),
         Kind::Namespace => Arc::new(namespace(data).await.map_err(|why| {
@@ -130,7 +139,7 @@ pub(super) async fn choose(
 }
 
 async fn auto(choice: &MachineChoice, data: &Path, owner: &str) -> Machines {
-    let no_docker = match docker(choice, owner).await {
+    let no_docker = match own_docker(choice, owner).await {
         Ok(host) => match host.template(DEFAULT_TEMPLATE).await {
             TemplateReadiness::Missing(why) => why,
             _ => return Machines::new(Arc::new(host)),

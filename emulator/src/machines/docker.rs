@@ -68,6 +68,12 @@ impl DockerHost {
         Ok(Self { engine: Arc::new(Engine::connect(config).await?), tasks: TaskTracker::new() })
     }
 
+    /// Removes what an emulator that died has left beside its machines. Call it before anything else, holding the
+    /// data directory.
+    pub async fn sweep(&self) -> Result<(), MachineError> {
+        prune::torn_looks(&self.engine).await.map(drop)
+    }
+
     /// Makes a template's image ready, as the first create would: builds or pulls what is missing.
     pub async fn prepare(&self, template: &str) -> Result<(), MachineError> {
         self.engine.images.ready(template).await.map(drop)

@@ -12,19 +12,10 @@ use crate::machines::{MachineError, Pruned};
 /// Removes images with an older agent or without their base, images of removed snapshots, untagged ones, and probes.
 /// An image that a container uses stays: the engine refuses, and that is all right.
 pub async fn prune(engine: &Engine) -> Result<Pruned, MachineError> {
-    let Engine { docker, owner, images, containers, snapshots, .. } = engine;
+    let Engine { images, snapshots, .. } = engine;
     // Nobody looks into an image or derives one meanwhile.
     let _exclusive = images.exclusive().await;
-    let mut removed = Vec::new();
-
-    let filters: HashMap<_, _> =
-        labels::filter(&[(labels::OWNER, Some(owner)), (labels::PROBE, None)]);
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let probes = bounded("listing containers", ASK, docker.list_containers(Some(options))).await?;
-    for id in probes.into_iter().filter_map(|probe| probe.id) {
-        containers.remove(&id).await?;
-        removed.push(format!("container {id}, a torn look into an image"));
-    }
+    let mut removed = torn_looks(engine).await?;
 
     for image in snapshots.images(&[(labels::BASE, None)], false).await? {
         let current =
@@ -54,4 +45,20 @@ pub async fn prune(engine: &Engine) -> Result<Pruned, MachineError> {
         }
     }
     Ok(Pruned { removed, bytes: None })
+}
+
+/// Removes the containers through which an emulator was looking into an image when it died; says which. Nobody of this
+/// owner may be looking.
+pub async fn torn_looks(engine: &Engine) -> Result<Vec<String>, MachineError> {
+    let Engine { docker, owner, containers, .. } = engine;
+    let filters: HashMap<_, _> =
+        labels::filter(&[(labels::OWNER, Some(owner)), (labels::PROBE, None)]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let probes = bounded("listing containers", ASK, docker.list_containers(Some(options))).await?;
+    let mut removed = Vec::new();
+    for id in probes.into_iter().filter_map(|probe| probe.id) {
+        containers.remove(&id).await?;
+        removed.push(format!("container {id}, a torn look into an image"));
+    }
+    Ok(removed)
 }
