@@ -98,7 +98,8 @@ async fn a_docker_machine_without_a_row_is_removed_at_the_next_start() {
         ))
         .unwrap();
     drop(state);
-    assert_eq!(host::containers(&home.owner().unwrap()).await.len(), 3);
+    host::leave_a_look(&home.owner().unwrap()).await;
+    assert_eq!(host::containers(&home.owner().unwrap()).await.len(), 4);
     let before = host::containers(&neighbour.owner().unwrap()).await;
     let program = home.start().await;
     let machines = |owner: String| async move {

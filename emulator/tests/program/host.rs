@@ -90,6 +90,18 @@ pub async fn containers(owner: &str) -> Vec<(String, String, String)> {
     found
 }
 
+/// Leaves what an emulator leaves that dies while it looks into an image.
+pub async fn leave_a_look(owner: &str) {
+    let labels = [(OWNER, owner), ("ai.miosa.emulator.probe", "1")];
+    let body = bollard::models::ContainerCreateBody {
+        image: Some("miosa-emulator/sandbox:1".to_owned()),
+        labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+        ..Default::default()
+    };
+    let options = None::<bollard::query_parameters::CreateContainerOptions>;
+    docker().await.create_container(options, body).await.unwrap();
+}
+
 /// Every container on the engine, by id and machine, whosever it is.
 pub async fn every_container() -> Vec<String> {
     let options = ListContainersOptionsBuilder::default().all(true).build();
