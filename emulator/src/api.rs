@@ -43,7 +43,7 @@ pub fn router_with(app: &App, own: Vec<Route>) -> Router {
     let mut handlers: BTreeMap<String, MethodRouter<App>> = BTreeMap::new();
     let mut add = |table: &mut RouteTable, base: &str, route: Route| {
         let pattern = format!("{base}{}", pattern(route.info.path));
-        if table.find_exact(&route.info.method, &pattern) {
+        if table.find(&route.info.method, &pattern).is_some() {
             return;
         }
         table.add(pattern.clone(), route.info);

@@ -114,6 +114,11 @@ async fn snapshots_are_listed_newest_first_and_read_both_ways() {
         assert_eq!(list.json()["page"]["total"], 2);
         assert_eq!(list.json()["snapshots"], list.json()["data"]);
     }
+    let named = id(&first).to_string();
+    for (search, found) in [("FIR", 1), (named.as_str(), 1), ("nothing", 0)] {
+        let list = sandbox.client.get(&format!("/snapshots?q={search}")).await;
+        assert_eq!(list.json()["page"]["total"], found, "{search}");
+    }
     let part = sandbox.client.get(&sandbox.at("/snapshots?limit=1")).await;
     assert_eq!(part.data(200).as_array().unwrap().len(), 1);
     assert!(part.json()["next_cursor"].is_string());

@@ -16,7 +16,7 @@ use super::{Failure, listen, log, port_holder, stop};
 use crate::api::platform;
 use crate::app::{App, Config};
 use crate::http::ApiError;
-use crate::http::auth::AuthMode;
+use crate::http::auth::{self, AuthMode};
 use crate::http::exchange::Envelope;
 use crate::http::host_check::Allowed;
 use crate::http::rate_limit::RateLimit;
@@ -124,11 +124,7 @@ impl Serve {
                 "--seed needs --ephemeral: on kept state a second start would hand out the same ids again",
             ));
         }
-        let is_key = |key: &str| {
-            key.strip_prefix("msk_")
-                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()))
-        };
-        if self.root_key.as_deref().is_some_and(|key| !is_key(key)) {
+        if self.root_key.as_deref().is_some_and(|key| !auth::is_key(key)) {
             return Err(Failure::usage(
                 "--root-key must be msk_ and at least one visible character; no other credential is read as a key",
             ));
@@ -165,7 +161,7 @@ impl Serve {
         }
         follow(&app, stopping);
         lifecycle::start(&app);
-        ready(address, kind, &data, ephemeral.is_some());
+        ready(address, kind, &data, ephemeral.is_some(), app.config.auth);
         server::serve(app.clone(), listener).await;
         stop::end(&app, ephemeral.is_some()).await;
         drop(app);
@@ -263,7 +259,9 @@ fn follow(app: &App, stopping: CancellationToken) {
 }
 
 /// One line on standard output for programs, some on standard error for people.
-fn ready(address: SocketAddr, machines: &str, data: &Path, ephemeral: bool) {
+fn ready(address: SocketAddr, machines: &str, data: &Path, ephemeral: bool, auth: AuthMode) {
+    // Where only minted keys pass, an invented one would be wrong advice.
+    let key = if auth == AuthMode::Strict { "<a minted key>" } else { "msk_live_local" };
     let host = listen::host(&address.to_string());
     let url = format!("http://{host}/api/v1");
     let line = json!({
@@ -274,5 +272,5 @@ fn ready(address: SocketAddr, machines: &str, data: &Path, ephemeral: bool) {
         tracing::warn!("the ready line could not be written: {}", failure.message);
     }
     tracing::info!("MIOSA API at {url} (machines: {machines}). Point an SDK at it:");
-    tracing::info!("  export MIOSA_BASE_URL={url} MIOSA_API_KEY=msk_live_local");
+    tracing::info!("  export MIOSA_BASE_URL={url} MIOSA_API_KEY={key}");
 }

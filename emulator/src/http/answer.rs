@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, ApiResult};
@@ -123,57 +123,86 @@ impl Answer {
 
     /// The same answer as it is kept for replays and written to the client.
     pub fn render(&self, envelope: Envelope) -> Kept {
-        let json = |status: StatusCode, body: &Value, location: Option<&str>| {
-            let mut headers = vec![(CONTENT_TYPE.to_string(), "application/json".to_owned())];
-            headers.extend(location.map(|to| (LOCATION.to_string(), to.to_owned())));
-            Kept { status: status.as_u16(), headers, body: body.to_string().into_bytes() }
-        };
         match self {
             Self::Empty => Kept { status: 204, headers: Vec::new(), body: Vec::new() },
-            Self::Bare { status, value } => json(*status, value, None),
+            Self::Bare { status, value } => kept(*status, value.to_string(), None),
             Self::One { status, value, beside, location } => {
-                let body = match (envelope, value) {
-                    (Envelope::Superset, Value::Object(fields)) => {
-                        let mut body = fields.clone();
-                        body.extend(beside.clone());
-                        body.insert("data".into(), value.clone());
-                        Value::Object(body)
-                    }
-                    _ => {
-                        let mut body = Map::new();
-                        body.insert("data".into(), value.clone());
-                        body.extend(beside.clone());
-                        Value::Object(body)
-                    }
-                };
-                json(*status, &body, location.as_deref())
+                let mut body = Members::default();
+                if let (Envelope::Superset, Value::Object(fields)) = (envelope, value) {
+                    let own = |name: &str| name != "data" && !beside.contains_key(name);
+                    body.extend(fields.iter().filter(|(name, _)| own(name)));
+                }
+                body.extend(beside);
+                body.add("data", Part::Value(value));
+                kept(*status, body.text(), location.as_deref())
             }
             Self::List { items, plural, total, page, size, next_cursor, meta } => {
-                let mut body = Map::new();
-                body.insert("data".into(), Value::Array(items.clone()));
-                body.insert(
-                    "page".into(),
-                    json!({ "page": page, "page_size": size, "total": total }),
-                );
-                if envelope == Envelope::Superset {
-                    let pages = total.div_ceil(u64::from((*size).max(1)));
-                    let mut all = json!({
-                        "total": total, "page": page, "per_page": size, "limit": size,
-                        "total_pages": pages, "has_next_page": next_cursor.is_some(),
-                    });
-                    if let Value::Object(all) = &mut all {
-                        all.extend(meta.clone());
-                    }
-                    body.insert("meta".into(), all);
-                    body.insert((*plural).into(), Value::Array(items.clone()));
-                    body.insert("total".into(), (*total).into());
-                    body.insert(
-                        "next_cursor".into(),
-                        next_cursor.clone().map_or(Value::Null, Value::String),
-                    );
+                let part = json!({ "page": page, "page_size": size, "total": total });
+                let mut all = json!({
+                    "total": total, "page": page, "per_page": size, "limit": size,
+                    "total_pages": total.div_ceil(u64::from((*size).max(1))),
+                    "has_next_page": next_cursor.is_some(),
+                });
+                if let Value::Object(all) = &mut all {
+                    all.extend(meta.clone());
                 }
-                json(StatusCode::OK, &Value::Object(body), None)
+                let (total, next) = (json!(total), json!(next_cursor));
+                let mut body = Members::default();
+                body.add("data", Part::Items(items));
+                body.add("page", Part::Value(&part));
+                if envelope == Envelope::Superset {
+                    body.add("meta", Part::Value(&all));
+                    body.add(plural, Part::Items(items));
+                    body.add("total", Part::Value(&total));
+                    body.add("next_cursor", Part::Value(&next));
+                }
+                kept(StatusCode::OK, body.text(), None)
             }
+        }
+    }
+}
+
+fn kept(status: StatusCode, body: String, location: Option<&str>) -> Kept {
+    let mut headers = vec![(CONTENT_TYPE.to_string(), "application/json".to_owned())];
+    headers.extend(location.map(|to| (LOCATION.to_string(), to.to_owned())));
+    Kept { status: status.as_u16(), headers, body: body.into_bytes() }
+}
+
+/// A JSON object whose members stay where they are: an object or list that is written twice is not copied for it.
+#[derive(Default)]
+struct Members<'a>(Vec<(&'a str, Part<'a>)>);
+
+enum Part<'a> {
+    Value(&'a Value),
+    Items(&'a [Value]),
+}
+
+impl<'a> Members<'a> {
+    fn add(&mut self, name: &'a str, part: Part<'a>) {
+        self.0.push((name, part));
+    }
+
+    fn extend(&mut self, members: impl IntoIterator<Item = (&'a String, &'a Value)>) {
+        self.0.extend(members.into_iter().map(|(name, value)| (name.as_str(), Part::Value(value))));
+    }
+
+    fn text(&self) -> String {
+        // Values that are JSON already cannot fail to be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, part)| (name, part)))
+    }
+}
+
+impl Serialize for Part<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Value(value) => value.serialize(serializer),
+            Self::Items(items) => items.serialize(serializer),
         }
     }
 }

@@ -45,6 +45,15 @@ pub enum Method {
     Scoped,
 }
 
+/// Whether the text can be a key. Any visible letters do: the quickstart of miosa-python 2.19 says `msk_live_...`, and people
+/// run it as it stands.
+pub fn is_key(text: &str) -> bool {
+    text.len() <= 256
+        && text
+            .strip_prefix("msk_")
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()))
+}
+
 /// Who is asking.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -159,31 +168,40 @@ fn context(headers: &HeaderMap) -> Context {
 /// whatever credential it brings, so that its 404 is told to anyone.
 pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     // The body cannot be shared between threads, so what is needed of the request is taken out first.
-    let (exchange, address) = match exchange::of(request.extensions()) {
-        Ok(exchange) => (exchange, super::rate_limit::address(&request)),
+    let exchange = match exchange::of(request.extensions()) {
+        Ok(exchange) => exchange,
         Err(error) => return error.into_response(),
     };
-    match check(&app, &exchange, request.headers().clone(), address).await {
+    let said = Said {
+        token: bearer(request.headers()).map(str::to_owned),
+        context: context(request.headers()),
+        address: super::rate_limit::address(&request),
+    };
+    match check(&app, &exchange, said).await {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-async fn check(
-    app: &App,
-    exchange: &Exchange,
-    headers: HeaderMap,
+/// What a request says of who sends it.
+struct Said {
+    token: ApiResult<String>,
+    context: Context,
     address: Option<IpAddr>,
-) -> ApiResult<()> {
+}
+
+async fn check(app: &App, exchange: &Exchange, said: Said) -> ApiResult<()> {
     let route = exchange.route.get();
-    let identified = match bearer(&headers) {
-        Ok(token) => app.identities.identify(app, token, &context(&headers)).await,
+    let identified = match said.token {
+        Ok(token) => app.identities.identify(app, &token, &said.context).await,
         Err(error) => Err(error),
     };
     let caller = match identified {
         Ok(caller) => caller,
         Err(_) if route.is_none_or(|route| route.access == Access::Open) => return Ok(()),
-        Err(error) => return Err(super::rate_limit::count_refused(app, exchange, address, error)),
+        Err(error) => {
+            return Err(super::rate_limit::count_refused(app, exchange, said.address, error));
+        }
     };
     if caller.method == Method::OpenKey && app.config.auth == AuthMode::Audit {
         exchange.flag("would_refuse:key_not_minted");
@@ -211,6 +229,23 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_begins_with_msk_and_goes_on() {
+        for good in [
+            "msk_x",
+            "msk_live_abc",
+            "msk_test_A-b_9",
+            "msk_live_...",
+            &format!("msk_{}", "a".repeat(252)),
+        ] {
+            assert!(is_key(good), "{good}");
+        }
+        let long = format!("msk_{}", "a".repeat(253));
+        for bad in ["", "msk_", "msk", "mki_x", "MSK_x", "msk_a b", "msk_ä", "sk_x", &long] {
+            assert!(!is_key(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn write_includes_create_and_exec_but_not_read() {

@@ -158,7 +158,7 @@ impl Route {
 /// The routes by method and pattern, as the layers look them up.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    by_pattern: HashMap<(Method, String), &'static RouteInfo>,
+    by_pattern: HashMap<String, Vec<&'static RouteInfo>>,
     all: Vec<&'static RouteInfo>,
 }
 
@@ -166,32 +166,27 @@ impl RouteTable {
     /// Adds a route under the pattern that the router knows it by. Routes live as long as the program.
     pub fn add(&mut self, pattern: String, info: RouteInfo) -> &'static RouteInfo {
         let info: &'static RouteInfo = Box::leak(Box::new(info));
-        self.by_pattern.insert((info.method.clone(), pattern), info);
+        self.by_pattern.entry(pattern).or_default().push(info);
         self.all.push(info);
         info
     }
 
-    /// The route that a matched pattern names.
+    /// The route that a matched pattern names; `HEAD` is answered where `GET` is.
     pub fn find(&self, method: &Method, pattern: &str) -> Option<&'static RouteInfo> {
-        let method = if *method == Method::HEAD { Method::GET } else { method.clone() };
-        self.by_pattern.get(&(method, pattern.to_owned())).copied()
-    }
-
-    /// Whether this method of this pattern is in the table.
-    pub fn find_exact(&self, method: &Method, pattern: &str) -> bool {
-        self.by_pattern.contains_key(&(method.clone(), pattern.to_owned()))
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        self.of(pattern).iter().find(|info| info.method == *method).copied()
     }
 
     /// The methods that a pattern answers, for `Allow`.
     pub fn methods(&self, pattern: &str) -> String {
-        let mut methods: Vec<_> = self
-            .by_pattern
-            .keys()
-            .filter(|(_, known)| known == pattern)
-            .map(|(method, _)| method.as_str())
-            .collect();
+        let mut methods: Vec<_> =
+            self.of(pattern).iter().map(|info| info.method.as_str()).collect();
         methods.sort_unstable();
         methods.join(", ")
+    }
+
+    fn of(&self, pattern: &str) -> &[&'static RouteInfo] {
+        self.by_pattern.get(pattern).map_or(&[], Vec::as_slice)
     }
 
     /// Every route.

@@ -59,7 +59,7 @@ struct Which {
     resource_id: Option<String>,
     /// In this workspace.
     workspace_id: Option<String>,
-    /// Whose id contains this, or whose comment is this.
+    /// Whose id or comment contains this, whatever its case.
     q: Option<String>,
 }
 

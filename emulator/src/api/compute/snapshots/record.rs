@@ -105,6 +105,8 @@ impl Resource for Snapshot {
             workspace: Some(self.owner.workspace_id),
             project: self.owner.project_id,
             parent: Some(self.sandbox_id),
+            // What a search looks at beside the id.
+            name: self.comment.as_deref(),
             state: self.status.as_str(),
             // One that is being made is looked at when it is made.
             due_at: self.expires_at.filter(|_| self.status != Status::Creating),
