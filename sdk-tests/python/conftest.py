@@ -10,8 +10,13 @@ import signal
 import subprocess
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
+
+import ledger
+
+ledger.watch()
 
 KINDS = os.environ.get("MIOSA_TEST_MACHINES", "namespace,docker").split(",")
 
@@ -61,6 +66,7 @@ def key():
 @pytest.fixture
 def environment(emulator, key, monkeypatch):
     """What a user exports; the SDK reads nothing else."""
+    ledger.on(emulator.kind)
     monkeypatch.setenv("MIOSA_BASE_URL", emulator.url)
     monkeypatch.setenv("MIOSA_API_KEY", key)
     monkeypatch.delenv("MIOSA_ACCESS_TOKEN", raising=False)
@@ -70,3 +76,15 @@ def environment(emulator, key, monkeypatch):
         request = urllib.request.Request(
             f"{emulator.origin}/_emulator/reset", method="POST", headers={"Authorization": f"Bearer {used}"})
         urllib.request.urlopen(request, timeout=30).read()
+
+
+def pytest_collection_modifyitems(config, items):
+    """The ledger is closed last, and only when every test file was asked for."""
+    here = Path(__file__).parent
+    chosen = {item.path.name for item in items}
+    whole = chosen >= {path.name for path in here.glob("test_*.py")} and not config.option.keyword
+    closing = [item for item in items if item.path.name == "test_ledger.py"]
+    rest = [item for item in items if item.path.name != "test_ledger.py"]
+    items[:] = rest + closing if whole else rest
+    if not whole:
+        config.hook.pytest_deselected(items=closing)
