@@ -1,16 +1,17 @@
 //! An emulator whose sandboxes are plain processes of this computer: real commands and files, no isolation, quick to
-//! make. With `MIOSA_TEST_MACHINES=namespace` they are namespaces, and the same must hold.
+//! make. With `MIOSA_TEST_MACHINES=namespace` they are namespaces, with `docker` containers, and the same must hold.
 #![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use miosa_emulator::machines::Machines;
 use miosa_emulator::machines::agent::ELF;
+use miosa_emulator::machines::docker::{DockerConfig, DockerHost};
 use miosa_emulator::machines::host::HostMachines;
 use miosa_emulator::machines::namespace::{
     NamespaceConfig, NamespaceHost, PROCESSES, agent_command,
 };
+use miosa_emulator::machines::{MachineHost as _, Machines};
 use serde_json::{Value, json};
 
 use crate::harness::{BOUND, Client, Emulator};
@@ -21,9 +22,10 @@ pub async fn start() -> Emulator {
     start_on(tempfile::tempdir().unwrap()).await
 }
 
+/// On a directory; another emulator may have been there before.
 pub async fn start_on(data: tempfile::TempDir) -> Emulator {
     let root = data.path().join("hosted");
-    let machines = match std::env::var("MIOSA_TEST_MACHINES").as_deref() {
+    match std::env::var("MIOSA_TEST_MACHINES").as_deref() {
         Ok("namespace") => {
             let config = NamespaceConfig {
                 data: root,
@@ -32,11 +34,49 @@ pub async fn start_on(data: tempfile::TempDir) -> Emulator {
                 processes: PROCESSES,
                 init: agent_command(),
             };
-            Machines::new(Arc::new(NamespaceHost::open(config).await.unwrap()))
+            let host = NamespaceHost::open(config).await.unwrap();
+            Emulator::boot(data, |_| Machines::new(Arc::new(host)), |_| {}).await
         }
-        _ => Machines::new(Arc::new(HostMachines::open(root).await.unwrap())),
-    };
-    Emulator::boot(data, |_| machines, |_| {}).await
+        Ok("docker") => {
+            let owner =
+                data.path().file_name().unwrap().to_string_lossy().trim_matches('.').to_lowercase();
+            let host = DockerHost::connect(DockerConfig::new(&owner)).await.unwrap();
+            let mut emulator =
+                Emulator::boot(data, |_| Machines::new(Arc::new(host)), |_| {}).await;
+            emulator.cleaner = Some(Box::new(Containers(owner)));
+            emulator
+        }
+        _ => {
+            let host = HostMachines::open(root).await.unwrap();
+            Emulator::boot(data, |_| Machines::new(Arc::new(host)), |_| {}).await
+        }
+    }
+}
+
+/// Removes what this owner has on the engine.
+struct Containers(String);
+
+impl Drop for Containers {
+    fn drop(&mut self) {
+        // A runtime of its own: the test's may be gone, or unwinding.
+        let owner = self.0.clone();
+        let clean = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let host = DockerHost::connect(DockerConfig::new(owner)).await.unwrap();
+                for machine in host.list().await.unwrap() {
+                    host.remove(machine.id).await.unwrap();
+                }
+                for snapshot in host.list_snapshots().await.unwrap() {
+                    host.remove_snapshot(snapshot).await.unwrap();
+                }
+                host.prune().await.unwrap();
+            });
+        });
+        let cleaned = clean.join();
+        assert!(cleaned.is_ok() || std::thread::panicking(), "containers were left behind");
+    }
 }
 
 /// A sandbox that runs; its path is `/sandboxes/{id}`.

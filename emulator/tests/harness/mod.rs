@@ -41,6 +41,8 @@ pub struct Emulator {
     data: tempfile::TempDir,
     stopping: Stopping,
     lives: bool,
+    /// What cleans up after its machines, when they outlive it.
+    pub cleaner: Option<Box<dyn std::any::Any + Send>>,
 }
 
 impl Emulator {
@@ -97,12 +99,14 @@ impl Emulator {
         }
         let server = tokio::spawn(server::serve(app.clone(), listener));
         let stopping = Stopping(app.clone());
-        Self { app, address, server, data, stopping, lives }
+        Self { app, address, server, data, stopping, lives, cleaner: None }
     }
 
     /// Stops it in order and hands the data directory over, to start another on it.
     pub async fn stop(self) -> tempfile::TempDir {
-        let Self { app, server, data, stopping, lives, .. } = self;
+        let Self { app, server, data, stopping, lives, cleaner, .. } = self;
+        // Whoever starts another on the directory finds the machines, and cleans up.
+        std::mem::forget(cleaner);
         drop(stopping);
         server.await.unwrap();
         if lives {
