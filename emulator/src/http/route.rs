@@ -27,6 +27,8 @@ pub struct RouteInfo {
     pub repeatable: bool,
     /// Whether a client that goes away ends what it asked for (a command), when it sent no idempotency key.
     pub ends_with_client: bool,
+    /// Whether a stream ticket opens it, in place of a credential.
+    pub ticketed: bool,
     /// The largest body, in bytes.
     pub body_limit: usize,
 }
@@ -74,6 +76,7 @@ impl Route {
                 built: true,
                 repeatable,
                 ends_with_client: false,
+                ticketed: false,
                 body_limit: JSON_LIMIT,
             },
             handler: on(filter, handler),
@@ -144,6 +147,13 @@ impl Route {
     #[must_use]
     pub fn ends_with_client(mut self) -> Self {
         self.info.ends_with_client = true;
+        self
+    }
+
+    /// A stream ticket opens it (`api-reference/events`): browsers cannot set headers on an `EventSource`.
+    #[must_use]
+    pub fn ticketed(mut self) -> Self {
+        self.info.ticketed = true;
         self
     }
 

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Each migration takes the file from version `index` to `index + 1`.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 const V1: &str = "
 CREATE TABLE documents (
@@ -100,6 +100,15 @@ CREATE INDEX event_org ON events (org, seq);
 CREATE INDEX event_subject ON events (subject_id, seq);
 
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// What is unique among the kinds that came after the first version.
+const V2: &str = "
+CREATE UNIQUE INDEX named_snapshot_name ON documents (org, trim(name)) WHERE kind = 'named_snapshot' AND name IS NOT NULL;
+CREATE UNIQUE INDEX template_slug ON documents (org, trim(slug)) WHERE kind = 'template' AND slug IS NOT NULL;
+CREATE UNIQUE INDEX service_name ON documents (parent, trim(name)) WHERE kind = 'service' AND name IS NOT NULL;
+CREATE UNIQUE INDEX api_key_preset_name ON documents (org, trim(name)) WHERE kind = 'api_key_preset' AND name IS NOT NULL;
+CREATE UNIQUE INDEX quota_external ON documents (org, trim(external)) WHERE kind = 'quota' AND external IS NOT NULL;
 ";
 
 /// Marks a database file as the emulator's (`PRAGMA application_id`).
