@@ -18,6 +18,7 @@ use crate::http::idempotency::InFlight;
 use crate::http::journal::Journal;
 use crate::http::rate_limit::{DEFAULT_PER_MINUTE, Limiter, RateLimit};
 use crate::http::route::RouteTable;
+use crate::http::tickets::Tickets;
 use crate::ids::Ids;
 use crate::machines::Machines;
 use crate::proxy::PreviewPorts;
@@ -117,6 +118,8 @@ pub struct Parts {
     pub activity: Activity,
     /// Who is this credential.
     pub identities: Arc<dyn Identities>,
+    /// Tickets that open streams.
+    pub tickets: Tickets,
     /// The journal of requests.
     pub journal: Journal,
     /// Rate-limit counters.
@@ -157,6 +160,7 @@ impl App {
             machines,
             activity: Activity::default(),
             identities,
+            tickets: Tickets::default(),
             journal,
             limiter: Limiter::default(),
             in_flight: InFlight::default(),

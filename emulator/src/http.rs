@@ -16,11 +16,13 @@ pub mod journal;
 pub mod ownership;
 pub mod pagination;
 pub mod paths;
+pub mod presented;
 pub mod rate_limit;
 pub mod request_id;
 pub mod route;
 pub mod scoped;
 pub mod sse;
+pub mod tickets;
 pub mod validation;
 
 pub use answer::Answer;

@@ -66,3 +66,21 @@ fn scopes_of_the_contract_are_those_that_the_router_checks() {
         assert_eq!(route.info.scope, wanted, "{method} {path}");
     }
 }
+
+#[test]
+fn routes_that_a_ticket_opens_say_so_in_the_contract() {
+    let document = openapi::document();
+    let ticket = serde_json::json!({ "$ref": "#/components/parameters/Ticket" });
+    for route in api::routes() {
+        let method = route.info.method.as_str().to_lowercase();
+        let described = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .find(|(known, _)| pattern(known) == pattern(route.info.path))
+            .and_then(|(_, item)| item.get(&method))
+            .and_then(|operation| operation["parameters"].as_array())
+            .is_some_and(|parameters| parameters.contains(&ticket));
+        assert_eq!(route.info.ticketed, described, "{method} {}", route.info.path);
+    }
+}

@@ -5,8 +5,8 @@ mod harness;
 
 use harness::Emulator;
 use miosa_emulator::api::platform::ownership;
-use miosa_emulator::http::auth::Context;
 use miosa_emulator::http::ownership::{Owner, Selectors};
+use miosa_emulator::http::presented::Context;
 use miosa_emulator::http::{ApiError, Caller};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -34,6 +34,7 @@ const FAMILIES: &[Source] = sources![
     "projects",
     "api_keys",
     "identity",
+    "tickets",
 ];
 
 /// The keys of a path that are methods.

@@ -12,6 +12,7 @@ pub mod account;
 pub mod api_keys;
 pub mod projects;
 pub mod scopes;
+pub mod tickets;
 pub mod tokens;
 pub mod workspaces;
 
@@ -31,6 +32,7 @@ pub fn routes() -> Vec<Route> {
         projects::routes(),
         api_keys::routes(),
         tokens::routes(),
+        tickets::routes(),
     ]
     .into_iter()
     .flatten()
@@ -94,6 +96,7 @@ pub async fn reset<T: Send + 'static>(
         })
         .await?;
     app.identities.forget(org);
+    app.tickets.forget(org);
     for workspace in workspaces {
         app.limiter.forget(workspace);
     }

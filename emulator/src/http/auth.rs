@@ -1,8 +1,7 @@
 //! Who is asking, and may they.
 //!
-//! This layer reads the credential and the tenant and workspace headers, asks the [`Identities`] (which `platform`
-//! implements), and checks the route's scope. What a caller may *see* is decided where rows are loaded
-//! (`scoped`), never here.
+//! This layer takes what the request presents (`presented`), asks the [`Identities`] (which `platform` implements), and
+//! checks the route's scope. What a caller may *see* is decided where rows are loaded (`scoped`), never here.
 
 use std::net::IpAddr;
 
@@ -11,13 +10,13 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use http::{HeaderMap, header};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::codes;
 use super::error::{ApiError, ApiResult};
 use super::exchange::{self, Exchange};
+use super::presented::{Carried, Context};
 use super::route::Access;
 use crate::app::App;
 
@@ -114,56 +113,6 @@ pub trait Identities: Send + Sync {
     fn forget(&self, org: Uuid);
 }
 
-/// What the headers ask for.
-#[derive(Debug, Clone, Default)]
-pub struct Context {
-    /// `X-MIOSA-Tenant` (or `X-Miosa-Org`): id or slug.
-    pub tenant: Option<String>,
-    /// `X-MIOSA-Workspace`: id or slug.
-    pub workspace: Option<String>,
-}
-
-/// The bearer token of a request.
-///
-/// # Errors
-/// 401 `MISSING_TOKEN` without one, `INVALID_TOKEN` for another scheme.
-pub fn bearer(headers: &HeaderMap) -> ApiResult<&str> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return Err(ApiError::new(
-            codes::MISSING_TOKEN,
-            "This request has no credential. Send `Authorization: Bearer msk_…`; any well-formed msk_ key works here.",
-        ));
-    };
-    let malformed = || {
-        ApiError::new(
-            codes::INVALID_TOKEN,
-            "The Authorization header is malformed. Send `Authorization: Bearer msk_…`.",
-        )
-    };
-    let text = value.to_str().map_err(|_| malformed())?;
-    let (scheme, token) = text.split_once(' ').ok_or_else(malformed)?;
-    let token = token.trim();
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-        return Err(malformed());
-    }
-    Ok(token)
-}
-
-fn context(headers: &HeaderMap) -> Context {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
-    Context {
-        tenant: text("x-miosa-tenant").or_else(|| text("x-miosa-org")),
-        workspace: text("x-miosa-workspace"),
-    }
-}
-
 /// Identifies the caller and checks the scope. Routes that are open pass without; an unknown route passes with
 /// whatever credential it brings, so that its 404 is told to anyone.
 pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -172,9 +121,9 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         Ok(exchange) => exchange,
         Err(error) => return error.into_response(),
     };
+    let ticketed = exchange.route.get().is_some_and(|route| route.ticketed);
     let said = Said {
-        token: bearer(request.headers()).map(str::to_owned),
-        context: context(request.headers()),
+        carried: Carried::of(request.headers(), request.uri().query(), ticketed),
         address: super::rate_limit::address(&request),
     };
     match check(&app, &exchange, said).await {
@@ -185,15 +134,20 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
 
 /// What a request says of who sends it.
 struct Said {
-    token: ApiResult<String>,
-    context: Context,
+    carried: ApiResult<Carried>,
     address: Option<IpAddr>,
 }
 
 async fn check(app: &App, exchange: &Exchange, said: Said) -> ApiResult<()> {
     let route = exchange.route.get();
-    let identified = match said.token {
-        Ok(token) => app.identities.identify(app, &token, &said.context).await,
+    let presented = said.carried.and_then(|carried| match carried {
+        Carried::Credential(presented) => Ok(presented),
+        Carried::Ticket(ticket) => {
+            app.tickets.redeem(&app.clock, &ticket, route.map_or("", |route| route.path))
+        }
+    });
+    let identified = match presented {
+        Ok(who) => app.identities.identify(app, &who.credential, &who.context).await,
         Err(error) => Err(error),
     };
     let caller = match identified {
@@ -254,15 +208,5 @@ mod tests {
         assert!(!grants("sandboxes:write", "sandboxes:read"));
         assert!(!grants("sandboxes:read", "sandboxes:write"));
         assert!(!grants("previews:write", "sandboxes:exec"));
-    }
-
-    #[test]
-    fn a_token_is_read_whatever_the_case_of_its_scheme() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(bearer(&headers).unwrap_err().code, codes::MISSING_TOKEN);
-        headers.insert(header::AUTHORIZATION, "bearer msk_x".parse().unwrap());
-        assert_eq!(bearer(&headers).unwrap(), "msk_x");
-        headers.insert(header::AUTHORIZATION, "Basic eDp5".parse().unwrap());
-        assert_eq!(bearer(&headers).unwrap_err().code, codes::INVALID_TOKEN);
     }
 }

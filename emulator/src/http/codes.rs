@@ -43,6 +43,9 @@ codes! {
     INVALID_TOKEN               401 final "miosa-cli-go";
     TOKEN_EXPIRED               401 final "chosen";
     TOKEN_REVOKED               401 final "chosen";
+    TICKET_INVALID              401 final "chosen";
+    TICKET_EXPIRED              401 final "chosen";
+    TICKET_USED                 401 final "chosen";
     FORBIDDEN                   403 final "miosa-go 2.0";
     FORBIDDEN_PATH              403 final "api-reference/files";
     INVALID_TENANT_CONTEXT      403 final "miosa-cli";

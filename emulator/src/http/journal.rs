@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::answer::Refused;
 use super::exchange::Exchange;
 use super::pagination::PARAMETERS;
+use super::presented;
 use crate::app::App;
 use crate::clock::Timestamp;
 
@@ -94,6 +95,11 @@ impl Journal {
         }
         let caller = exchange.caller.get();
         let route = exchange.route.get();
+        if route.is_some_and(|route| route.ticketed) {
+            notes
+                .unread
+                .retain(|name| !presented::PARAMETERS.contains(&name.trim_start_matches('?')));
+        }
         let entry = Entry {
             seq: 0,
             request_id: exchange.request_id.clone(),

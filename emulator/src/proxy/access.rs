@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use super::rewrite::Way;
 use crate::api::compute::previews::{Preview, Visibility};
 use crate::app::App;
-use crate::http::auth::{self, Context};
+use crate::http::presented::{self, Context};
 use crate::http::{ApiError, ApiResult, codes};
 
 /// The query parameter that carries a share token (`develop/previews`).
@@ -49,7 +49,7 @@ pub(super) async fn admit(
         return Ok(Pass { cookie: keep.then(|| (cookie, token.to_owned())) });
     }
     // Taken out before anything is awaited: a body cannot be shared between threads.
-    let credential = auth::bearer(request.headers()).map(str::to_owned);
+    let credential = presented::bearer(request.headers()).map(str::to_owned);
     match credential {
         Ok(credential) => {
             let caller = app.identities.identify(app, &credential, &Context::default()).await?;

@@ -51,6 +51,7 @@ pub fn routes() -> Vec<Route> {
             .access(Access::Uncounted),
         Route::get("/sandboxes/{id}/readiness/stream", readiness::stream)
             .scope(read)
+            .ticketed()
             .access(Access::Uncounted),
     ]
     .into_iter()

@@ -11,7 +11,8 @@ use super::organizations::{self, New, Organization};
 use super::ownership;
 use super::workspaces::Workspace;
 use crate::app::App;
-use crate::http::auth::{Caller, Context, Method};
+use crate::http::auth::{Caller, Method};
+use crate::http::presented::Context;
 use crate::http::{ApiError, ApiResult, codes, validation};
 use crate::store::{Tx, View};
 

@@ -15,7 +15,8 @@ use super::api_keys::ApiKey;
 use super::{context, credential};
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::http::auth::{Caller, Context, Identities};
+use crate::http::auth::{Caller, Identities};
+use crate::http::presented::Context;
 use crate::http::{ApiError, ApiResult, codes};
 
 /// `last_used_at` of a key is written at most this often.

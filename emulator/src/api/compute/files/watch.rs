@@ -21,7 +21,7 @@ use crate::machines::MachineError;
 
 /// The routes.
 pub fn routes() -> Vec<Route> {
-    vec![Route::get("/sandboxes/{id}/files/watch", watch).scope("sandboxes:read")]
+    vec![Route::get("/sandboxes/{id}/files/watch", watch).scope("sandboxes:read").ticketed()]
 }
 
 #[derive(Debug, Deserialize)]
