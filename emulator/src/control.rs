@@ -5,6 +5,7 @@
 
 mod clock;
 mod coverage;
+mod device;
 mod health;
 mod requests;
 mod reset;
@@ -28,6 +29,8 @@ pub fn routes() -> Vec<Route> {
         Route::post("/clock", clock::post),
         Route::get("/requests", requests::get),
         Route::get("/coverage", coverage::get),
+        Route::get("/device", device::page),
+        Route::post("/device", device::decide),
     ]
     .into_iter()
     .map(|route| route.family("control").access(Access::Open))

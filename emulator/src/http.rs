@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod host_check;
 pub mod idempotency;
 pub mod journal;
+pub mod networks;
 pub mod ownership;
 pub mod pagination;
 pub mod paths;

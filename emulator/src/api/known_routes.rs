@@ -59,8 +59,11 @@ pub fn not_built() -> Vec<Route> {
             _ => Route::get,
         };
         // Who has no credential yet should hear that logging in is not emulated, not that a credential is missing.
-        let access =
-            if matches!(known.family, "auth" | "app_auth") { Access::Open } else { Access::Key };
+        let access = if matches!(known.family, "password_login" | "app_auth") {
+            Access::Open
+        } else {
+            Access::Key
+        };
         make(known.path, super::not_emulated).family(known.family).access(access).not_built()
     };
     all().iter().map(route).collect()

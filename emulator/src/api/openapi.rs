@@ -33,8 +33,10 @@ const FAMILIES: &[Source] = sources![
     "workspaces",
     "projects",
     "api_keys",
+    "service_accounts",
     "identity",
     "tickets",
+    "device_login",
 ];
 
 /// The keys of a path that are methods.

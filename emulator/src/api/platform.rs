@@ -10,8 +10,10 @@ mod places;
 
 pub mod account;
 pub mod api_keys;
+pub mod device_login;
 pub mod projects;
 pub mod scopes;
+pub mod service_accounts;
 pub mod tickets;
 pub mod tokens;
 pub mod workspaces;
@@ -33,6 +35,8 @@ pub fn routes() -> Vec<Route> {
         api_keys::routes(),
         tokens::routes(),
         tickets::routes(),
+        service_accounts::routes(),
+        device_login::routes(),
     ]
     .into_iter()
     .flatten()

@@ -96,7 +96,7 @@ impl Answer {
     /// 200 with a part of a list, each item as `show` writes it.
     pub fn list<R: Resource, V: Serialize>(
         listing: Listing<R>,
-        show: impl Fn(R) -> V,
+        mut show: impl FnMut(R) -> V,
     ) -> ApiResult<Self> {
         let items = listing
             .items

@@ -4,6 +4,7 @@
 //! checks the route's scope. What a caller may *see* is decided where rows are loaded (`scoped`), never here.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::extract::{FromRequestParts, Request, State};
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use super::codes;
 use super::error::{ApiError, ApiResult};
 use super::exchange::{self, Exchange};
+use super::networks::Network;
 use super::presented::{Carried, Context};
 use super::route::Access;
 use crate::app::App;
@@ -74,6 +76,25 @@ pub struct Caller {
     pub external_user_id: Option<String>,
     /// What it may do; `None` is everything.
     pub scopes: Option<Vec<String>>,
+    /// What holds it back besides; `None` where nothing does.
+    pub rules: Option<Arc<KeyRules>>,
+}
+
+/// What a key's record says of its use (miosa-cli-go).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct KeyRules {
+    /// Requests a minute, beside the workspace's.
+    pub per_minute: Option<u32>,
+    /// Where it may be used from; empty is anywhere.
+    pub networks: Vec<Network>,
+}
+
+impl KeyRules {
+    /// Whether the key may be used from this address.
+    fn admit(&self, address: Option<IpAddr>) -> bool {
+        let within = |address| self.networks.iter().any(|network| network.contains(address));
+        self.networks.is_empty() || address.is_some_and(within)
+    }
 }
 
 impl Caller {
@@ -157,6 +178,12 @@ async fn check(app: &App, exchange: &Exchange, said: Said) -> ApiResult<()> {
             return Err(super::rate_limit::count_refused(app, exchange, said.address, error));
         }
     };
+    if !caller.rules.as_ref().is_none_or(|rules| rules.admit(said.address)) {
+        return Err(ApiError::new(
+            codes::FORBIDDEN,
+            "This key may not be used from this address (allowed_ips).",
+        ));
+    }
     if caller.method == Method::OpenKey && app.config.auth == AuthMode::Audit {
         exchange.flag("would_refuse:key_not_minted");
     }

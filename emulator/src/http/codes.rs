@@ -46,6 +46,7 @@ codes! {
     TICKET_INVALID              401 final "chosen";
     TICKET_EXPIRED              401 final "chosen";
     TICKET_USED                 401 final "chosen";
+    TOKEN_INACTIVE              401 final "chosen";
     FORBIDDEN                   403 final "miosa-go 2.0";
     FORBIDDEN_PATH              403 final "api-reference/files";
     INVALID_TENANT_CONTEXT      403 final "miosa-cli";
@@ -99,6 +100,7 @@ pub fn not_found(kind: &str) -> Code {
         "workspace" => "workspace_not_found",
         "project" => "project_not_found",
         "api_key" => "api_key_not_found",
+        "service_account" => "service_account_not_found",
         "file" => "file_not_found",
         "template" => "TEMPLATE_NOT_FOUND",
         _ => "NOT_FOUND",

@@ -81,10 +81,8 @@ pub(super) fn label_of(slug: &str, port: u16) -> Option<String> {
 pub fn url(app: &App, host: &str, shown: &Shown) -> String {
     let Shown { label, port, loopback } = shown;
     let path = format!("_preview/{label}/{port}/");
-    if let Some(base) = &app.config.public_url {
-        // The base may be the API's (`…/api/v1`) or the server's.
-        let base = base.trim_end_matches('/').trim_end_matches("/api/v1");
-        return format!("{base}/{path}");
+    if app.config.public_url.is_some() {
+        return format!("{}/{path}", origin(app, host));
     }
     let name = name_of(host).to_ascii_lowercase();
     let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
@@ -96,13 +94,21 @@ pub fn url(app: &App, host: &str, shown: &Shown) -> String {
         }
         _ => {}
     }
-    let listening = app.listening.get().map(ToString::to_string);
-    let base = if name.is_empty() {
-        listening.unwrap_or_else(|| "localhost".to_owned())
-    } else {
-        format!("{name}{}", port_of(host))
-    };
-    format!("http://{base}/{path}")
+    format!("{}/{path}", origin(app, host))
+}
+
+/// Where a client that reached us under `host` finds the server itself, without a slash at the end.
+pub fn origin(app: &App, host: &str) -> String {
+    if let Some(base) = &app.config.public_url {
+        // The base may be the API's (`…/api/v1`) or the server's.
+        return base.trim_end_matches('/').trim_end_matches("/api/v1").to_owned();
+    }
+    let name = name_of(host).to_ascii_lowercase();
+    if name.is_empty() {
+        let listening = app.listening.get().map(ToString::to_string);
+        return format!("http://{}", listening.unwrap_or_else(|| "localhost".to_owned()));
+    }
+    format!("http://{name}{}", port_of(host))
 }
 
 /// `:4010` of `localhost:4010`.

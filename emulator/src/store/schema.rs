@@ -108,6 +108,8 @@ CREATE UNIQUE INDEX named_snapshot_name ON documents (org, trim(name)) WHERE kin
 CREATE UNIQUE INDEX template_slug ON documents (org, trim(slug)) WHERE kind = 'template' AND slug IS NOT NULL;
 CREATE UNIQUE INDEX service_name ON documents (parent, trim(name)) WHERE kind = 'service' AND name IS NOT NULL;
 CREATE UNIQUE INDEX api_key_preset_name ON documents (org, trim(name)) WHERE kind = 'api_key_preset' AND name IS NOT NULL;
+CREATE UNIQUE INDEX device_login_code ON documents (trim(slug)) WHERE kind = 'device_login' AND slug IS NOT NULL;
+CREATE UNIQUE INDEX device_login_secret ON documents (trim(external)) WHERE kind = 'device_login' AND external IS NOT NULL;
 CREATE UNIQUE INDEX quota_external ON documents (org, trim(external)) WHERE kind = 'quota' AND external IS NOT NULL;
 ";
 

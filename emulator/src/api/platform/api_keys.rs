@@ -1,13 +1,17 @@
 //! API keys that the emulator mints. Of a secret only its fingerprint, its first twelve and its last four letters are
 //! kept. (The answer that carried it is kept for replays of its idempotency key, like every answer, for a day.)
 
+mod delegation;
 mod mint;
+mod presets;
 mod record;
 mod routes;
 
-pub(super) use mint::{bond, not_a_token, retire};
+pub(super) use mint::{Wanted, administers, bond, check_rules, expiry, issue, not_a_token, retire};
+pub(super) use presets::saved;
 pub use record::{ApiKey, RetiredKey};
 pub use routes::routes;
+pub(super) use routes::with_secret;
 
 use uuid::Uuid;
 

@@ -89,6 +89,7 @@ fn caller(
         user_id: organization.owner_user_id,
         external_user_id: credential.external_user_id.clone(),
         scopes: credential.scopes.clone(),
+        rules: credential.rules.clone(),
     }
 }
 

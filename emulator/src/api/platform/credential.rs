@@ -1,6 +1,8 @@
 //! What a credential's text is: a token that the emulator has signed, a key that it has minted, or a key that nobody
 //! minted, which works all the same unless `--auth strict`.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::api_keys::{ApiKey, RetiredKey};
@@ -9,7 +11,7 @@ use super::organizations::{self, New};
 use super::tokens::ScopedToken;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::http::auth::{self, AuthMode, Method};
+use crate::http::auth::{self, AuthMode, KeyRules, Method};
 use crate::http::{ApiError, ApiResult, codes};
 use crate::ids;
 
@@ -22,6 +24,7 @@ pub(super) struct Credential {
     pub(super) key_id: Option<Uuid>,
     pub(super) external_user_id: Option<String>,
     pub(super) scopes: Option<Vec<String>>,
+    pub(super) rules: Option<Arc<KeyRules>>,
     pub(super) expires_at: Option<Timestamp>,
     pub(super) last_used_at: Option<Timestamp>,
 }
@@ -67,6 +70,7 @@ async fn token(app: &App, text: &str) -> ApiResult<Credential> {
                 key_id: None,
                 external_user_id: Some(token.user_id),
                 scopes: Some(token.scopes),
+                rules: None,
                 expires_at: Some(token.expires_at),
                 last_used_at: None,
             })
@@ -90,6 +94,13 @@ async fn key(app: &App, text: &str) -> ApiResult<Credential> {
         })
         .await?;
     if let Some(key) = minted {
+        if key.inactive {
+            return Err(ApiError::new(
+                codes::TOKEN_INACTIVE,
+                "This key is inactive. Set its status to active.",
+            ));
+        }
+        let rules = KeyRules { per_minute: key.rate_limit_rpm, networks: key.allowed_ips };
         return Ok(Credential {
             org: key.org,
             bound_workspace: key.workspace_id,
@@ -97,6 +108,7 @@ async fn key(app: &App, text: &str) -> ApiResult<Credential> {
             key_id: Some(key.id),
             external_user_id: key.external_user_id,
             scopes: key.scopes,
+            rules: (rules != KeyRules::default()).then(|| Arc::new(rules)),
             expires_at: key.expires_at,
             last_used_at: key.last_used_at,
         });
@@ -119,6 +131,7 @@ async fn key(app: &App, text: &str) -> ApiResult<Credential> {
         key_id: None,
         external_user_id: None,
         scopes: None,
+        rules: None,
         expires_at: None,
         last_used_at: None,
     })

@@ -93,8 +93,13 @@ impl Preset {
     }
 }
 
-/// The presets as clients read them.
-pub(super) fn presets() -> Vec<Value> {
+/// Whether a preset of this name comes with the API.
+pub(super) fn is_built_in(name: &str) -> bool {
+    PRESETS.iter().any(|preset| preset.name == name)
+}
+
+/// The presets that come with the API, as clients read them.
+pub(super) fn built_in() -> Vec<Value> {
     PRESETS
         .iter()
         .map(|preset| {
@@ -102,6 +107,7 @@ pub(super) fn presets() -> Vec<Value> {
                 "name": preset.name,
                 "scopes": preset.expanded(),
                 "description": preset.description,
+                "built_in": true,
             })
         })
         .collect()
@@ -114,30 +120,39 @@ fn known(scope: &str) -> bool {
         })
 }
 
-/// The scopes that a request names, presets spelled out, each once.
+/// The scopes that a request names, presets spelled out, each once. `saved` knows the organization's own presets.
 ///
 /// # Errors
 /// 422 for one that is not known, and for an empty list: it would allow nothing.
 pub(super) fn expand(
     scopes: Option<Vec<String>>,
     preset: Option<&str>,
+    saved: impl Fn(&str) -> ApiResult<Option<Vec<String>>>,
 ) -> ApiResult<Option<Vec<String>>> {
     if scopes.is_none() && preset.is_none() {
         return Ok(None);
     }
     let mut all: Vec<String> = Vec::new();
-    let find = |name: &str| PRESETS.iter().find(|preset| preset.name == name);
+    let find = |name: &str| match PRESETS.iter().find(|preset| preset.name == name) {
+        Some(preset) => Ok(Some(preset.expanded())),
+        None => saved(name),
+    };
     if let Some(name) = preset {
-        let preset = find(name).ok_or_else(|| {
+        all.extend(find(name)?.ok_or_else(|| {
             let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-            ApiError::field("preset", format!("must be one of {}", names.join(", ")))
-        })?;
-        all.extend(preset.expanded());
+            ApiError::field(
+                "preset",
+                format!("must be one of {}, or one that was saved", names.join(", ")),
+            )
+        })?);
     }
     for scope in scopes.unwrap_or_default() {
-        match find(&scope) {
-            Some(preset) => all.extend(preset.expanded()),
-            None if known(&scope) => all.push(scope),
+        if known(&scope) {
+            all.push(scope);
+            continue;
+        }
+        match find(&scope)? {
+            Some(preset) => all.extend(preset),
             None => {
                 return Err(ApiError::field(
                     "scopes",
@@ -190,16 +205,21 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what `expand` asks for")]
+    fn none(_: &str) -> ApiResult<Option<Vec<String>>> {
+        Ok(None)
+    }
+
     #[test]
     fn unknown_and_empty_scopes_are_refused_and_presets_spelled_out() {
         for bad in [vec![], vec!["sandbox:read"], vec!["sandboxes"], vec!["sandboxes:delete"]] {
             let bad = Some(bad.into_iter().map(str::to_owned).collect());
-            assert_eq!(expand(bad, None).unwrap_err().code, codes::VALIDATION_FAILED);
+            assert_eq!(expand(bad, None, none).unwrap_err().code, codes::VALIDATION_FAILED);
         }
-        let both = expand(Some(vec!["ci".into(), "env:read".into()]), None).unwrap().unwrap();
+        let both = expand(Some(vec!["ci".into(), "env:read".into()]), None, none).unwrap().unwrap();
         assert_eq!(both.iter().filter(|scope| *scope == "env:read").count(), 1);
-        assert_eq!(expand(None, Some("ci")).unwrap().unwrap(), both);
-        assert_eq!(expand(None, None).unwrap(), None);
-        assert!(expand(None, Some("nope")).is_err());
+        assert_eq!(expand(None, Some("ci"), none).unwrap().unwrap(), both);
+        assert_eq!(expand(None, None, none).unwrap(), None);
+        assert!(expand(None, Some("nope"), none).is_err());
     }
 }

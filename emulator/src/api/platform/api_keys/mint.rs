@@ -1,5 +1,6 @@
 //! New secrets, and who may have one.
 
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::super::ownership::out_of_bounds;
@@ -8,8 +9,109 @@ use super::{ApiKey, RetiredKey};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::auth::Method;
+use crate::http::networks::Network;
 use crate::http::{ApiError, ApiResult, Caller, codes};
 use crate::ids;
+
+/// The longest that `expires_in_days` may say.
+const MOST_DAYS: u32 = 3650;
+
+/// A key to make.
+#[derive(Debug, Clone, Default)]
+pub(in super::super) struct Wanted {
+    pub(in super::super) name: String,
+    pub(in super::super) key_type: KeyType,
+    pub(in super::super) purpose: Option<String>,
+    /// What it may do; `None` is everything.
+    pub(in super::super) scopes: Option<Vec<String>>,
+    pub(in super::super) workspace_id: Option<Uuid>,
+    pub(in super::super) external_user_id: Option<String>,
+    pub(in super::super) service_account_id: Option<Uuid>,
+    pub(in super::super) rate_limit_rpm: Option<u32>,
+    pub(in super::super) allowed_ips: Vec<Network>,
+    pub(in super::super) metadata: Map<String, Value>,
+    pub(in super::super) expires_at: Option<Timestamp>,
+}
+
+/// Makes the key; answers it with its secret, which is told nowhere else.
+pub(in super::super) fn issue(
+    tx: &Tx<'_>,
+    app: &App,
+    org: Uuid,
+    wanted: Wanted,
+    now: Timestamp,
+) -> ApiResult<(ApiKey, String)> {
+    let secret = secret(wanted.key_type)?;
+    let mut key = ApiKey {
+        id: app.ids.next(),
+        org,
+        name: wanted.name,
+        key_type: wanted.key_type,
+        purpose: wanted.purpose.unwrap_or_else(|| "api".into()),
+        fingerprint: String::new(),
+        prefix: String::new(),
+        last_four: String::new(),
+        scopes: wanted.scopes,
+        workspace_id: wanted.workspace_id,
+        external_user_id: wanted.external_user_id,
+        rate_limit_rpm: wanted.rate_limit_rpm,
+        allowed_ips: wanted.allowed_ips,
+        inactive: false,
+        service_account_id: wanted.service_account_id,
+        metadata: wanted.metadata,
+        expires_at: wanted.expires_at,
+        last_used_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    key.set_secret(&secret);
+    tx.insert(&key)?;
+    Ok((key, secret))
+}
+
+/// When a key ends that is to end at a moment or after some days.
+///
+/// # Errors
+/// 422 for both at once, and for what lies in the past or too far off.
+pub(in super::super) fn expiry(
+    at: Option<Timestamp>,
+    in_days: Option<u32>,
+    now: Timestamp,
+) -> ApiResult<Option<Timestamp>> {
+    match (at, in_days) {
+        (Some(_), Some(_)) => {
+            Err(ApiError::field("expires_in_days", "say this or expires_at, not both"))
+        }
+        (Some(at), None) if at <= now => {
+            Err(ApiError::field("expires_at", "must be in the future"))
+        }
+        (at, None) => Ok(at),
+        (None, Some(days)) if (1..=MOST_DAYS).contains(&days) => {
+            Ok(Some(now.plus_seconds(i64::from(days) * 86_400)))
+        }
+        (None, Some(_)) => Err(ApiError::field(
+            "expires_in_days",
+            format!("must be a whole number from 1 to {MOST_DAYS}"),
+        )),
+    }
+}
+
+/// The most addresses and networks that a key may name.
+const MOST_NETWORKS: usize = 100;
+
+/// What a key may be held back by.
+///
+/// # Errors
+/// 422 for no requests at all, and for too many networks.
+pub(in super::super) fn check_rules(rate: Option<u32>, networks: &[Network]) -> ApiResult<()> {
+    if rate == Some(0) {
+        return Err(ApiError::field("rate_limit_rpm", "must be a whole number from 1"));
+    }
+    if networks.len() > MOST_NETWORKS {
+        return Err(ApiError::field("allowed_ips", format!("at most {MOST_NETWORKS}")));
+    }
+    Ok(())
+}
 use crate::store::{Tx, View};
 
 /// A secret, in the form of its role (`api-reference/authentication`).
@@ -59,12 +161,18 @@ fn forbidden(message: &str) -> ApiError {
     ApiError::new(codes::FORBIDDEN, message)
 }
 
-/// A token for an end user makes and changes no keys (`platform/browser-tokens`).
+/// What was made for an end user makes and changes no keys (`platform/browser-tokens`; miosa-python 2.19, delegation).
 pub(in super::super) fn not_a_token(caller: &Caller) -> ApiResult<()> {
-    match caller.method {
-        Method::Scoped => Err(forbidden("A scoped token makes and changes no keys or tokens.")),
-        Method::OpenKey | Method::ApiKey => Ok(()),
+    if caller.method == Method::Scoped || caller.external_user_id.is_some() {
+        return Err(forbidden("A credential of an end user makes and changes no keys or tokens."));
     }
+    Ok(())
+}
+
+/// Owners and admins only (miosa-python 2.19): presets, delegation keys, service accounts.
+pub(in super::super) fn administers(view: &View<'_>, caller: &Caller) -> ApiResult<()> {
+    may_make(view, caller, KeyType::Admin)
+        .map_err(|_| forbidden("This needs an owner's or an admin's credential."))
 }
 
 /// Whether the caller may make a key with this role: a `user` key makes `user` keys only.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::http::networks::Network;
 use crate::store::{Keys, Resource};
 
 /// The role of a key (`api-reference/authentication`).
@@ -45,8 +46,17 @@ pub struct ApiKey {
     pub workspace_id: Option<Uuid>,
     /// The end user that it was made for.
     pub external_user_id: Option<String>,
-    /// As the client said; requests are limited per workspace.
+    /// Requests a minute, beside the workspace's limit.
     pub rate_limit_rpm: Option<u32>,
+    /// Where it may be used from; empty is anywhere.
+    #[serde(default)]
+    pub allowed_ips: Vec<Network>,
+    /// Whether it was switched off.
+    #[serde(default)]
+    pub inactive: bool,
+    /// The service account that it is a key of.
+    #[serde(default)]
+    pub service_account_id: Option<Uuid>,
     /// The client's own.
     pub metadata: Map<String, Value>,
     /// When it ends.
@@ -61,8 +71,13 @@ pub struct ApiKey {
 
 impl ApiKey {
     /// What clients read (`api-reference/authentication`; miosa-cli-go). Never the secret.
-    pub(super) fn show(&self, now: Timestamp) -> Value {
+    pub(in super::super) fn show(&self, now: Timestamp) -> Value {
         let expired = self.expires_at.is_some_and(|at| at <= now);
+        let status = match (self.inactive, expired) {
+            (true, _) => "inactive",
+            (false, true) => "expired",
+            (false, false) => "active",
+        };
         json!({
             "id": self.id,
             "tenant_id": self.org,
@@ -77,8 +92,10 @@ impl ApiKey {
             "workspace_id": self.workspace_id,
             "external_user_id": self.external_user_id,
             "rate_limit_rpm": self.rate_limit_rpm,
+            "allowed_ips": self.allowed_ips,
+            "service_account_id": self.service_account_id,
             "metadata": self.metadata,
-            "status": if expired { "expired" } else { "active" },
+            "status": status,
             "expires_at": self.expires_at,
             "last_used_at": self.last_used_at,
             "created_at": self.created_at,
@@ -96,6 +113,7 @@ impl Resource for ApiKey {
             id: self.id,
             org: self.org,
             workspace: self.workspace_id,
+            parent: self.service_account_id,
             name: Some(&self.name),
             external: Some(&self.fingerprint),
             state: "active",

@@ -6,17 +6,17 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::super::scopes;
+use super::mint::Wanted;
 use super::record::KeyType;
-use super::{ApiKey, mint};
+use super::{ApiKey, delegation, mint, presets};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
+use crate::http::networks::Network;
+use crate::http::validation::present;
 use crate::http::{Answer, ApiError, ApiResult, Caller, Input, Pages, Route, Scoped, validation};
 use crate::store::{Filter, Tx};
-
-/// The longest that `expires_in_days` may say.
-const MOST_DAYS: u32 = 3650;
 
 /// Every route of the family. `repeatable`: each change is one transaction with its answer, so that one without an answer
 /// has not happened.
@@ -24,13 +24,14 @@ pub fn routes() -> Vec<Route> {
     [
         Route::get("/api-keys", list),
         Route::post("/api-keys", create),
-        Route::get("/api-keys/presets", presets),
         Route::get("/api-keys/{id}", get),
         Route::patch("/api-keys/{id}", update),
         Route::delete("/api-keys/{id}", delete),
         Route::post("/api-keys/{id}/rotate", rotate),
     ]
     .into_iter()
+    .chain(presets::routes())
+    .chain([delegation::route()])
     .map(|route| route.family("api_keys").repeatable())
     .collect()
 }
@@ -49,46 +50,19 @@ struct Create {
     workspace_id: Option<String>,
     external_user_id: Option<String>,
     rate_limit_rpm: Option<u32>,
+    #[serde(default)]
+    allowed_ips: Vec<Network>,
     metadata: Option<Map<String, Value>>,
 }
 
-impl Create {
-    fn expiry(&self, now: Timestamp) -> ApiResult<Option<Timestamp>> {
-        match (self.expires_at, self.expires_in_days) {
-            (Some(_), Some(_)) => {
-                Err(ApiError::field("expires_in_days", "say this or expires_at, not both"))
-            }
-            (Some(at), None) if at <= now => {
-                Err(ApiError::field("expires_at", "must be in the future"))
-            }
-            (at @ Some(_), None) => Ok(at),
-            (None, Some(days)) if (1..=MOST_DAYS).contains(&days) => {
-                Ok(Some(now.plus_seconds(i64::from(days) * 86_400)))
-            }
-            (None, Some(_)) => Err(ApiError::field(
-                "expires_in_days",
-                format!("must be a whole number from 1 to {MOST_DAYS}"),
-            )),
-            (None, None) => Ok(None),
-        }
-    }
-}
-
 /// The record with its secret: the only answer that carries one.
-fn with_secret(key: &ApiKey, secret: &str, now: Timestamp) -> Value {
+pub(in super::super) fn with_secret(key: &ApiKey, secret: &str, now: Timestamp) -> Value {
     let mut shown = key.show(now);
     if let Value::Object(fields) = &mut shown {
         fields.insert("key".into(), secret.into());
         fields.insert("token".into(), secret.into());
     }
     shown
-}
-
-/// What is kept as it was said but limits nothing: rates are counted per workspace.
-fn flag_rate(exchange: &ExchangeRef, rate: Option<u32>) {
-    if rate.is_some() {
-        exchange.flag("not_enforced:rate_limit_rpm");
-    }
 }
 
 async fn create(
@@ -101,37 +75,29 @@ async fn create(
     if let Some(external) = &body.external_user_id {
         validation::text("external_user_id", external, 1, 255)?;
     }
+    mint::check_rules(body.rate_limit_rpm, &body.allowed_ips)?;
     let now = app.clock.now(caller.org);
-    let expires_at = body.expiry(now)?;
-    let asked = scopes::expand(body.scopes, body.preset.as_deref())?;
-    let scopes = scopes::handed_on(&caller, asked)?;
-    flag_rate(&exchange, body.rate_limit_rpm);
-    let secret = mint::secret(body.key_type)?;
+    let expires_at = mint::expiry(body.expires_at, body.expires_in_days, now)?;
     app.clone()
         .store
         .write(move |tx| {
             mint::may_make(tx, &caller, body.key_type)?;
-            let mut key = ApiKey {
-                id: app.ids.next(),
-                org: caller.org,
+            let saved = |name: &str| presets::saved(tx, caller.org, name);
+            let asked = scopes::expand(body.scopes, body.preset.as_deref(), saved)?;
+            let wanted = Wanted {
                 name: body.name,
                 key_type: body.key_type,
-                purpose: body.purpose.unwrap_or_else(|| "api".into()),
-                fingerprint: String::new(),
-                prefix: String::new(),
-                last_four: String::new(),
-                scopes,
+                purpose: body.purpose,
+                scopes: scopes::handed_on(&caller, asked)?,
                 workspace_id: mint::bond(tx, &caller, body.workspace_id.as_deref())?,
                 external_user_id: body.external_user_id,
+                service_account_id: None,
                 rate_limit_rpm: body.rate_limit_rpm,
+                allowed_ips: body.allowed_ips,
                 metadata: body.metadata.unwrap_or_default(),
                 expires_at,
-                last_used_at: None,
-                created_at: now,
-                updated_at: now,
             };
-            key.set_secret(&secret);
-            tx.insert(&key)?;
+            let (key, secret) = mint::issue(tx, &app, caller.org, wanted, now)?;
             let location = format!("/api-keys/{}", key.id);
             exchange.commit(tx, &Answer::created(&with_secret(&key, &secret, now), location)?)
         })
@@ -150,19 +116,32 @@ async fn list(
     Answer::list(listing, |key| key.show(now))
 }
 
-async fn presets(_: Caller) -> Answer {
-    Answer::whole(scopes::presets(), "presets")
-}
-
 async fn get(State(app): State<App>, key: Scoped<ApiKey>) -> ApiResult<Answer> {
-    Answer::ok(&key.show(app.clock.now(key.org)))
+    let mut shown = key.show(app.clock.now(key.org));
+    if let (Value::Object(fields), Some(end_user)) = (&mut shown, delegation::end_user(&key)) {
+        fields.insert("end_user".into(), end_user);
+    }
+    Answer::ok(&shown)
 }
 
-/// What changes.
+/// Whether a key may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Active,
+    Inactive,
+}
+
+/// What changes (miosa-python 2.19: name, scopes, status; miosa-cli-go: name, rate).
 #[derive(Debug, Deserialize)]
+#[allow(clippy::option_option)] // the three cases of a PATCH field
 struct Update {
     name: Option<String>,
-    rate_limit_rpm: Option<u32>,
+    scopes: Option<Vec<String>>,
+    status: Option<Status>,
+    #[serde(default, deserialize_with = "present")]
+    rate_limit_rpm: Option<Option<u32>>,
+    allowed_ips: Option<Vec<Network>>,
     metadata: Option<Map<String, Value>>,
 }
 
@@ -176,24 +155,38 @@ async fn update(
     if let Some(name) = &body.name {
         validation::text("name", name, 1, 255)?;
     }
-    flag_rate(&exchange, body.rate_limit_rpm);
+    let networks = body.allowed_ips.as_deref().unwrap_or_default();
+    mint::check_rules(body.rate_limit_rpm.flatten(), networks)?;
     let now = app.clock.now(caller.org);
-    let id = key.id;
-    app.store
+    let (org, id) = (caller.org, key.id);
+    let answer = app
+        .store
         .write(move |tx| {
             let mut key = changeable(tx, &caller, id)?;
+            let saved = |name: &str| presets::saved(tx, org, name);
+            if let Some(scopes) = scopes::expand(body.scopes, None, saved)? {
+                // Nobody gives a key, its own included, more than it has itself.
+                mint::not_a_token(&caller)?;
+                key.scopes = scopes::handed_on(&caller, Some(scopes))?;
+            }
             if let Some(name) = body.name {
                 key.name = name;
+            }
+            if let Some(status) = body.status {
+                key.inactive = status == Status::Inactive;
             }
             if let Some(metadata) = body.metadata {
                 key.metadata = metadata;
             }
-            key.rate_limit_rpm = body.rate_limit_rpm.or(key.rate_limit_rpm);
+            key.allowed_ips = body.allowed_ips.unwrap_or(key.allowed_ips);
+            key.rate_limit_rpm = body.rate_limit_rpm.unwrap_or(key.rate_limit_rpm);
             key.updated_at = now;
             tx.update(&key)?;
             exchange.commit(tx, &Answer::ok(&key.show(now))?)
         })
-        .await
+        .await?;
+    app.identities.forget(org);
+    Ok(answer)
 }
 
 /// The key as it is now, when the caller may change it.

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::api_keys::{bond, not_a_token};
+use super::super::api_keys::{bond, not_a_token, saved};
 use super::super::{jwt, scopes};
 use super::ScopedToken;
 use crate::app::App;
@@ -56,12 +56,12 @@ async fn create(
         ));
     }
     not_a_token(&caller)?;
-    let asked = scopes::expand(body.scopes, None)?;
-    let scopes = scopes::handed_on(&caller, asked)?.unwrap_or_else(|| vec!["*".into()]);
     let now = app.clock.now(caller.org);
     app.clone()
         .store
         .write(move |tx| {
+            let asked = scopes::expand(body.scopes, None, |name| saved(tx, caller.org, name))?;
+            let scopes = scopes::handed_on(&caller, asked)?.unwrap_or_else(|| vec!["*".into()]);
             let workspace = bond(tx, &caller, body.workspace_id.as_deref())?;
             let token = ScopedToken {
                 id: app.ids.next(),
