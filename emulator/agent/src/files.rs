@@ -6,6 +6,8 @@
 mod change;
 mod copy;
 pub mod entry;
+pub mod pack;
+pub mod unpack;
 mod walk;
 pub mod watch;
 

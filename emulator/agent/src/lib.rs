@@ -5,5 +5,6 @@
 //! share: the messages, their framing, and a look at `/proc`; the program is `main.rs`.
 
 pub mod codec;
+pub mod packed;
 pub mod processes;
 pub mod protocol;

@@ -15,6 +15,7 @@
 //! environment is the environment of each command (names that begin with `MIOSA_AGENT_` never are).
 
 mod answer;
+mod beneath;
 mod connect;
 mod content;
 mod egress;

@@ -1,7 +1,7 @@
 //! Paths that come from outside, and how they become open descriptors.
 //!
-//! A path is cleaned by its words, then opened as an `O_PATH` descriptor, which has no effect on what it names:
-//! a FIFO does not wait, a device is not touched. What was *opened* is then judged (file system and place), so
+//! A path is cleaned by its words, then opened (`beneath`) as an `O_PATH` descriptor, which has no effect on what it
+//! names: a FIFO does not wait, a device is not touched. What was *opened* is then judged (file system and place), so
 //! no link and no race leads below `/proc`, `/sys` or `/dev`. Only then is it opened again for the work.
 
 use std::ffi::{OsStr, OsString};
@@ -12,9 +12,11 @@ use std::path::{Component, Path, PathBuf};
 
 use miosa_agent::protocol::{Failure, FailureCode};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::sys::statfs::fstatfs;
+
+use crate::beneath;
 
 /// Where relative paths begin, as clients write it.
 pub const WORKSPACE: &str = "/workspace";
@@ -127,7 +129,10 @@ impl Place {
             Errno::EISDIR => FailureCode::IsDirectory,
             Errno::ENOTDIR => FailureCode::NotDirectory,
             Errno::ENOTEMPTY => FailureCode::NotEmpty,
-            Errno::EACCES | Errno::EPERM | Errno::EROFS => FailureCode::ForbiddenPath,
+            // What is mounted there stays where it is; what leads out of a directory stays outside.
+            Errno::EBUSY | Errno::EXDEV | Errno::EACCES | Errno::EPERM | Errno::EROFS => {
+                FailureCode::ForbiddenPath
+            }
             Errno::ENAMETOOLONG | Errno::ELOOP | Errno::EINVAL => FailureCode::InvalidPath,
             Errno::ENOSPC | Errno::EDQUOT => FailureCode::NoSpace,
             _ => FailureCode::Io,
@@ -157,39 +162,59 @@ impl Place {
 
     /// A descriptor of what the path names, links followed, good for looking only.
     pub fn open(&self) -> Result<OwnedFd, Failure> {
-        self.judged(open(&self.real, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()))
+        self.judged(beneath::plain(&self.real, OFlag::O_PATH))
+    }
+
+    /// The directory that the path names.
+    fn open_directory(&self) -> Result<OwnedFd, Failure> {
+        self.judged(beneath::plain(&self.real, OFlag::O_PATH | OFlag::O_DIRECTORY))
+    }
+
+    /// The directory that the path names, made with its own parents where it is not there.
+    pub fn make_directory(&self) -> Result<OwnedFd, Failure> {
+        let (mut at, mut missing) = (self.clone(), Vec::new());
+        let mut here = loop {
+            match at.open_directory() {
+                Err(failure) if failure.code == FailureCode::NotFound => {
+                    missing.push(at.name()?.to_owned());
+                    at = at.parent();
+                }
+                opened => break opened?,
+            }
+        };
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        for name in missing.iter().rev() {
+            self.within(&here, name)?;
+            match mkdirat(&here, name.as_os_str(), Mode::from_bits_truncate(0o755)) {
+                // Somebody else may make it at the same time.
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(self.failure(errno)),
+            }
+            here = self.judged(openat(&here, name.as_os_str(), flags, Mode::empty()))?;
+        }
+        Ok(here)
     }
 
     /// The directory that holds it.
     pub fn open_parent(&self) -> Result<OwnedFd, Failure> {
-        let parent = self.parent();
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        self.judged(open(&parent.real, flags, Mode::empty()))
+        let parent = self.parent().open_directory()?;
+        self.within(&parent, self.name()?)?;
+        Ok(parent)
     }
 
     /// The directory that holds it, made with its own parents where it is not there.
     pub fn make_parent(&self) -> Result<OwnedFd, Failure> {
-        match self.open_parent() {
-            Err(failure) if failure.code == FailureCode::NotFound => {}
-            opened => return opened,
+        let parent = self.parent().make_directory()?;
+        self.within(&parent, self.name()?)?;
+        Ok(parent)
+    }
+
+    /// Refuses a name that is not for files in a directory that is: `dev` in `/`, to which a link may have led.
+    pub fn within(&self, directory: &OwnedFd, name: &OsStr) -> Result<(), Failure> {
+        match location(directory) {
+            Some(place) if !forbidden(&place.join(name)) => Ok(()),
+            _ => Err(self.forbidden()),
         }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut here = self.judged(open("/", flags, Mode::empty()))?;
-        for part in self.parent().real.components() {
-            let Component::Normal(name) = part else { continue };
-            here = match openat(&here, name, flags, Mode::empty()) {
-                Err(Errno::ENOENT) => {
-                    match mkdirat(&here, name, Mode::from_bits_truncate(0o755)) {
-                        // Somebody else may make it at the same time.
-                        Ok(()) | Err(Errno::EEXIST) => {}
-                        Err(errno) => return Err(self.failure(errno)),
-                    }
-                    self.judged(openat(&here, name, flags, Mode::empty()))?
-                }
-                opened => self.judged(opened)?,
-            };
-        }
-        Ok(here)
     }
 
     /// Where bytes written to this path go: the end of a chain of links, which need not exist.
@@ -337,5 +362,19 @@ mod tests {
         }
         let refusal = workspace.place("p/new").unwrap().make_parent().unwrap_err();
         assert_eq!(refusal.code, FailureCode::ForbiddenPath);
+    }
+
+    #[test]
+    fn a_link_to_the_root_does_not_give_away_what_stands_there() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join("r")).unwrap();
+        let workspace = Workspace::new(dir.path().into());
+        for path in ["r/dev", "r/proc", "r/sys"] {
+            let place = workspace.place(path).unwrap();
+            for refusal in [place.open_parent(), place.make_parent(), place.open()] {
+                assert_eq!(refusal.unwrap_err().code, FailureCode::ForbiddenPath, "{path}");
+            }
+        }
+        assert!(workspace.place("r/tmp").unwrap().open_parent().is_ok());
     }
 }

@@ -7,6 +7,8 @@
 //! | `POST /v1/files/{op}` | [`FileOp`] as JSON (`op` names the variant) | JSON of the variant's answer |
 //! | `GET /v1/content?path=` | | the file's bytes, `content-length`, `x-entry` = [`Entry`] as JSON |
 //! | `PUT /v1/content?path=&mode=` | the file's bytes | [`Entry`]; parents are made, the file appears whole or not at all |
+//! | `GET /v1/pack?path=` | | frames of [`crate::packed`]: the file, or what the directory holds; `FAILED` where it breaks off |
+//! | `PUT /v1/unpack?path=` | frames of [`crate::packed`] | [`crate::packed::Unpacked`]; the directory is made, nothing leaves it |
 //! | `GET /v1/watch?path=&recursive=` | | [`Change`] as JSON, one a line, until the path is gone or the client is; told from the answer's head on |
 //! | `POST /v1/tcp?port=` | bytes to the port | bytes from the port; 502 `CONNECTION_REFUSED` when nothing listens |
 //! | `POST /v1/egress` | a verdict of [`egress`], then bytes from outside | waits for a connection to leave the machine, answers with `x-target: host:port` and its bytes |
@@ -47,8 +49,14 @@ pub mod frame {
     pub const START: u8 = 0x10;
     /// [`super::Started`] as JSON; the first frame of an answer.
     pub const STARTED: u8 = 0x11;
-    /// [`super::Failure`] as JSON instead of `STARTED`: nothing ran.
+    /// [`super::Failure`] as JSON instead of `STARTED`: nothing ran. Among packed files: it breaks off here.
     pub const FAILED: u8 = 0x12;
+    /// An entry of packed files.
+    pub const ENTRY: u8 = 0x20;
+    /// Bytes of the last entry.
+    pub const DATA: u8 = 0x21;
+    /// The end of packed files, no payload.
+    pub const END: u8 = 0x22;
     /// The largest payload of one frame, in bytes.
     pub const MAX_PAYLOAD: usize = 64 * 1024;
 }

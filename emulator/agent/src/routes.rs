@@ -47,6 +47,10 @@ async fn route(machine: Arc<Machine>, request: Request<Incoming>) -> Outcome {
         }
         (&Method::GET, "/v1/content") => content::read(machine, read_query(query)?).await,
         (&Method::PUT, "/v1/content") => content::write(machine, read_query(query)?, body).await,
+        (&Method::GET, "/v1/pack") => files::pack::stream(machine, read_query(query)?).await,
+        (&Method::PUT, "/v1/unpack") => {
+            files::unpack::take(machine, read_query(query)?, body).await
+        }
         (&Method::GET, "/v1/watch") => files::watch::follow(machine, read_query(query)?).await,
         (&Method::POST, "/v1/tcp") => tunnel::to_port(read_query(query)?, body).await,
         (&Method::POST, "/v1/egress") => egress::take(&machine, body).await,

@@ -82,6 +82,10 @@ pub fn chmod(place: &Place, mode: u32) -> Result<Entry, Failure> {
         return Err(crate::answer::invalid("mode must be at most 0o7777"));
     }
     let fd = place.open()?;
+    let stat = nix::sys::stat::fstat(&fd).map_err(|errno| place.failure(errno))?;
+    if !matches!(kind(&stat), SFlag::S_IFREG | SFlag::S_IFDIR) {
+        return Err(place.forbidden());
+    }
     std::fs::set_permissions(proc_path(&fd), Permissions::from_mode(mode))
         .map_err(|error| place.io(&error))?;
     let stat = nix::sys::stat::fstat(&fd).map_err(|errno| place.failure(errno))?;

@@ -37,8 +37,8 @@ pub fn copy(from: &Place, to: &Place, recursive: bool) -> Result<Entry, Failure>
     entry::stat(to)
 }
 
-/// How deep a directory may be that is copied: each level holds descriptors and a part of the stack.
-const MAX_DEPTH: usize = 1000;
+/// How deep a directory may be that is copied or packed: each level holds descriptors and a part of the stack.
+pub const MAX_DEPTH: usize = 1000;
 
 struct Copying<'a> {
     from: &'a Place,

@@ -38,7 +38,12 @@ pub fn from_stat(shown: &Path, stat: &FileStat, symlink_target: Option<String>) 
         size: if kind == EntryKind::Dir { 0 } else { stat.st_size as u64 },
         kind,
         mode: stat.st_mode & 0o7777,
-        modified_at_ms: stat.st_mtime * 1000 + stat.st_mtime_nsec / 1_000_000,
+        modified_at_ms: modified(stat),
         symlink_target,
     }
+}
+
+/// When it was last written, in milliseconds since 1970.
+pub fn modified(stat: &FileStat) -> i64 {
+    stat.st_mtime * 1000 + stat.st_mtime_nsec / 1_000_000
 }
