@@ -27,6 +27,7 @@ const FAMILIES: &[Source] = sources![
     "sandboxes",
     "exec",
     "files",
+    "archives",
     "snapshots",
     "previews",
     "templates",

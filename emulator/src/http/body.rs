@@ -31,31 +31,41 @@ pub async fn read(
     limit: usize,
 ) -> ApiResult<Bytes> {
     let within = app.config.patience.body;
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > limit as u64) {
+    if announces_more(headers, limit) {
         // Who expects a `100 Continue` has sent nothing yet, and need not.
-        if !headers.contains_key(EXPECT) {
-            app.tasks.spawn(throw_away(body, within));
+        if headers.contains_key(EXPECT) {
+            return Err(too_large(limit));
         }
-        return Err(too_large(limit));
+        return Err(refuse(app, body, limit));
     }
     match tokio::time::timeout(within, collect(&mut body, limit)).await {
-        Err(_) => Err(ApiError::new(
-            codes::REQUEST_TIMEOUT,
-            format!("The body did not arrive within {} s.", within.as_secs_f32()),
-        )),
+        Err(_) => Err(late(within)),
         Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => {
-            app.tasks.spawn(throw_away(body, within));
-            Err(too_large(limit))
-        }
-        Ok(Err(error)) => {
-            Err(ApiError::new(codes::BAD_REQUEST, format!("The body broke off: {error}")))
-        }
+        Ok(Ok(None)) => Err(refuse(app, body, limit)),
+        Ok(Err(error)) => Err(broken(&error)),
     }
+}
+
+/// Whether the head says that the body is larger than `limit` bytes.
+pub(super) fn announces_more(headers: &HeaderMap, limit: usize) -> bool {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let announced = announced.and_then(|text| text.parse::<u64>().ok());
+    announced.is_some_and(|bytes| bytes > limit as u64)
+}
+
+/// Refuses a body that is larger than `limit`, and reads the rest of it in the background.
+pub(super) fn refuse(app: &App, body: Body, limit: usize) -> ApiError {
+    app.tasks.spawn(throw_away(body, app.config.patience.body));
+    too_large(limit)
+}
+
+pub(super) fn late(within: Duration) -> ApiError {
+    let text = format!("The body did not arrive within {} s.", within.as_secs_f32());
+    ApiError::new(codes::REQUEST_TIMEOUT, text)
+}
+
+pub(super) fn broken(error: &axum::Error) -> ApiError {
+    ApiError::new(codes::BAD_REQUEST, format!("The body broke off: {error}"))
 }
 
 fn too_large(limit: usize) -> ApiError {

@@ -39,6 +39,7 @@ codes! {
     INVALID_PATH                400 final "miosa-python 2.19";
     INVALID_ID                  400 final "miosa-go 2.0";
     MISSING_FILE                400 final "api-reference/files";
+    INVALID_ARCHIVE             400 final "chosen";
     MISSING_TOKEN               401 final "chosen";
     INVALID_TOKEN               401 final "miosa-cli-go";
     TOKEN_EXPIRED               401 final "chosen";
@@ -70,6 +71,8 @@ codes! {
     IDEMPOTENCY_IN_PROGRESS     409 retry "chosen";
     PAYLOAD_TOO_LARGE           413 final "api-reference";
     FILE_TOO_LARGE              413 final "api-reference/files";
+    ARCHIVE_TOO_LARGE           413 final "chosen";
+    RANGE_NOT_SATISFIABLE       416 final "chosen";
     VALIDATION_FAILED           422 final "miosa-cli";
     OWNERSHIP_CONFLICT          422 final "chosen";
     WORKSPACE_NOT_FOUND         422 final "chosen";

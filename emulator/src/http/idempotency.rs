@@ -29,7 +29,7 @@ use super::answer::{Committed, Refused, X_REQUEST_ID, finish, response_of};
 use super::error::{ApiError, ApiResult};
 use super::exchange::{self, Exchange};
 use super::route::JSON_LIMIT;
-use super::{body, codes};
+use super::{body, codes, spool};
 use crate::app::App;
 use crate::store::idempotency::{Kept, Key, Record};
 
@@ -101,16 +101,27 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     if exchange.method == Method::GET || exchange.method == Method::HEAD {
         return next.run(request).await;
     }
-    let (parts, arriving) = request.into_parts();
+    let (mut parts, arriving) = request.into_parts();
     let limit = route.map_or(JSON_LIMIT, |route| route.body_limit);
-    let bytes = match body::read(&app, &parts.headers, arriving, limit).await {
-        Ok(bytes) => bytes,
+    let spooled = route.is_some_and(|route| route.spooled);
+    let read = if spooled {
+        spool::read(&app, &parts.headers, arriving, limit).await.map(|(spooled, digest)| {
+            parts.extensions.insert(spooled);
+            (Bytes::new(), Bytes::from(digest))
+        })
+    } else {
+        let read = body::read(&app, &parts.headers, arriving, limit).await;
+        read.map(|bytes| (bytes.clone(), bytes))
+    };
+    let (bytes, content) = match read {
+        Ok(read) => read,
         Err(error) => return error.into_response(),
     };
     let reach = exchange.caller.get().map(|caller| (caller.bound_workspace, &caller.scopes));
     let reach = format!("{reach:?}");
-    let said =
-        parts.headers.contains_key("idempotency-key").then(|| fingerprint(&parts, &bytes, &reach));
+    let keyed = parts.headers.contains_key("idempotency-key");
+    let said = keyed.then(|| fingerprint(&parts, &content, &reach));
+    drop(content);
     let header = parts.headers.get("idempotency-key").cloned();
     let request = Request::from_parts(parts, Body::from(bytes));
     let claimed = match claim(&app, &exchange, header, said).await {

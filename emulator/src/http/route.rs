@@ -31,6 +31,8 @@ pub struct RouteInfo {
     pub ticketed: bool,
     /// The largest body, in bytes.
     pub body_limit: usize,
+    /// Whether the body goes into a file, not into memory.
+    pub spooled: bool,
 }
 
 /// Who may call a route.
@@ -78,6 +80,7 @@ impl Route {
                 ends_with_client: false,
                 ticketed: false,
                 body_limit: JSON_LIMIT,
+                spooled: false,
             },
             handler: on(filter, handler),
         }
@@ -140,6 +143,13 @@ impl Route {
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.info.body_limit = bytes;
+        self
+    }
+
+    /// The body may be large: it goes into a file, which the handler takes as a [`super::spool::Spooled`].
+    #[must_use]
+    pub fn spooled(mut self) -> Self {
+        self.info.spooled = true;
         self
     }
 

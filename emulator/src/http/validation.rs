@@ -100,11 +100,8 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
         let exchange = exchange::of(&parts.extensions)?;
-        let query = parts.uri.query().unwrap_or_default();
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
-            .map_err(|error| ApiError::parameter("query", error))?;
         let mut unread = Vec::new();
-        let value = query_to(pairs, &mut unread);
+        let value = query_to(pairs(parts)?, &mut unread);
         exchange.note(|notes| {
             notes.query_read = true;
             notes.unread.extend(unread);
@@ -112,6 +109,23 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
         let value = value?;
         Ok(Self(value))
     }
+}
+
+/// Query parameters as they stand, for those whose names may come more than once.
+#[derive(Debug, Clone)]
+pub struct Pairs(pub Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for Pairs {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        exchange::of(&parts.extensions)?.note(|notes| notes.query_read = true);
+        pairs(parts).map(Self)
+    }
+}
+
+fn pairs(parts: &Parts) -> ApiResult<Vec<(String, String)>> {
+    serde_urlencoded::from_str(parts.uri.query().unwrap_or_default())
+        .map_err(|error| ApiError::parameter("query", error))
 }
 
 /// Reads query pairs into a type, collecting the names that the type does not know. Of two with one name the last counts.

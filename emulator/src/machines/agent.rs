@@ -7,6 +7,7 @@ mod content;
 mod cut;
 mod elf;
 mod frames;
+mod packed;
 mod running;
 mod tunnel;
 mod watch;
@@ -23,6 +24,7 @@ use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use miosa_agent::packed::Unpacked;
 use miosa_agent::protocol::{Change, Entry, Exec, Failure, FileOp, Health, Ports, Signal, Usage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +35,7 @@ use super::{AgentStream, MachineError};
 pub use content::ContentStream;
 use cut::Cut;
 pub use elf::{ELF, fingerprint};
+pub use packed::{PackedStream, Piece};
 pub use running::{Finished, Input, Output, Running};
 pub use tunnel::{Egress, Tunnel};
 
@@ -182,8 +185,22 @@ impl Agent {
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<BoxError> + Send + 'static,
     {
-        let body = StreamBody::new(stream.map_ok(Frame::data).map_err(Into::into)).boxed_unsync();
-        content::write(self, path, mode, body).await
+        content::write(self, path, mode, streamed(stream)).await
+    }
+
+    /// A file, or what a directory holds, entry by entry.
+    pub async fn pack(&self, path: &str) -> Result<PackedStream, MachineError> {
+        bounded("packing files", CONTROL_TIME, packed::pack(self, path)).await
+    }
+
+    /// Unpacks frames of [`miosa_agent::packed`] below a directory, which is made. An error in the stream ends it; what
+    /// was whole by then stays.
+    pub async fn unpack<S, E>(&self, path: &str, frames: S) -> Result<Unpacked, MachineError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        packed::unpack(self, path, streamed(frames)).await
     }
 
     /// Follows changes of a file or below a directory: all of them from when this returns. Ends when the path is gone;
@@ -319,6 +336,14 @@ fn op_name(op: &FileOp) -> &'static str {
 
 fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn streamed<S, E>(stream: S) -> Body
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+    E: Into<BoxError> + Send + 'static,
+{
+    StreamBody::new(stream.map_ok(Frame::data).map_err(Into::into)).boxed_unsync()
 }
 
 fn to_json(value: &impl Serialize) -> Result<Bytes, MachineError> {

@@ -7,14 +7,23 @@
 //! | `write` | one file, or many |
 //! | `upload` | a form with a file |
 //! | `read` | bytes and text |
+//! | `bytes`, `range` | bytes as an answer, or a part of them |
+//! | `archive` | whole directories in and out |
+//! | `exports` | what was set aside for download |
+//! | `artifacts` | what a sandbox has made |
 //! | `look` | stat, list, tree |
 //! | `watch` | changes, as they happen |
 //! | `change` | make, move, copy, remove |
 
+pub mod archive;
+pub mod artifacts;
+pub mod bytes;
 pub mod change;
 pub mod entry;
+pub mod exports;
 pub mod look;
 pub mod path;
+pub mod range;
 pub mod read;
 pub mod upload;
 pub mod watch;
@@ -34,6 +43,9 @@ pub fn routes() -> Vec<Route> {
         look::routes(),
         watch::routes(),
         change::routes(),
+        archive::routes(),
+        exports::routes(),
+        artifacts::routes(),
     ]
     .into_iter()
     .flatten()

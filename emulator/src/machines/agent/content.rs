@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::{Agent, Body, MachineError, json, unreachable, whole};
 
 /// How long the agent may take for the next piece while somebody waits for it.
-const PIECE_TIME: Duration = Duration::from_secs(30);
+pub(super) const PIECE_TIME: Duration = Duration::from_secs(30);
 
 pub(super) async fn read(
     agent: &Agent,

@@ -134,13 +134,13 @@ impl Input {
     }
 }
 
-struct Frames {
-    body: Incoming,
-    decoder: Decoder,
+pub(super) struct Frames {
+    pub(super) body: Incoming,
+    pub(super) decoder: Decoder,
 }
 
 impl Frames {
-    async fn next(&mut self) -> Result<Option<(u8, Bytes)>, MachineError> {
+    pub(super) async fn next(&mut self) -> Result<Option<(u8, Bytes)>, MachineError> {
         loop {
             if let Some(frame) = self.decoder.frame().map_err(unreachable)? {
                 return Ok(Some(frame));
@@ -153,7 +153,7 @@ impl Frames {
     }
 }
 
-fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, MachineError> {
+pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, MachineError> {
     serde_json::from_slice(json).map_err(unreachable)
 }
 

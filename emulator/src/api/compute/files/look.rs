@@ -22,6 +22,8 @@ pub fn routes() -> Vec<Route> {
     vec![
         read(Route::post("/sandboxes/{id}/fs/stat", stat)),
         read(Route::post("/sandboxes/{id}/files/stat", stat)),
+        read(Route::get("/sandboxes/{id}/fs/stat", stat_in_query)),
+        read(Route::get("/sandboxes/{id}/files/stat", stat_in_query)),
         read(Route::get("/sandboxes/{id}/fs", list)),
         read(Route::get("/sandboxes/{id}/files", list)),
         read(Route::get("/sandboxes/{id}/files/list", list)),
@@ -40,8 +42,21 @@ async fn stat(
     sandbox: Scoped<Sandbox>,
     Input(one): Input<One>,
 ) -> ApiResult<Answer> {
+    described(&app, &sandbox, &one).await
+}
+
+/// The reference asks this way of computers (`api-reference/filesystem`), the SDKs by POST.
+async fn stat_in_query(
+    State(app): State<App>,
+    sandbox: Scoped<Sandbox>,
+    Params(one): Params<One>,
+) -> ApiResult<Answer> {
+    described(&app, &sandbox, &one).await
+}
+
+async fn described(app: &App, sandbox: &Sandbox, one: &One) -> ApiResult<Answer> {
     let path = one.path.required()?.to_string();
-    let agent = awake(&app, &sandbox).await?;
+    let agent = awake(app, sandbox).await?;
     let found: Entry = agent.file_op(&FileOp::Stat { path }).await?;
     Answer::ok(&entry::show(&found))
 }

@@ -68,8 +68,9 @@ impl SafePath {
         Self(WORKSPACE.to_owned())
     }
 
-    /// Whether it is `root` or below it.
-    fn is_below(&self, root: &str) -> bool {
+    /// Whether it is this directory or lies below it.
+    pub fn is_below(&self, root: &str) -> bool {
+        let root = root.trim_end_matches('/');
         self.0.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::event::{Happening, emit};
 use super::transition::{claim, not_running, settle, tell};
 use super::{Sandbox, State};
+use crate::api::compute::files::exports::Export;
 use crate::api::compute::previews::Preview;
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -288,7 +289,7 @@ pub async fn reap(app: &App, id: Uuid) {
     }
 }
 
-/// Removes the row, its previews, and behind it the machine; `answer` is committed with it.
+/// Removes the row, its previews and exports, and behind it the machine; `answer` is committed with it.
 ///
 /// # Errors
 /// 404 when it is gone already.
@@ -304,6 +305,7 @@ where
         tx.remove::<Sandbox>(org, id)?;
         // Snapshots stay: a fork or a create can start from them.
         tx.remove_children::<Preview>(org, id)?;
+        tx.remove_children::<Export>(org, id)?;
         if !ended {
             emit(tx, &app_, &sandbox, Happening::Destroyed("request"))?;
         }
