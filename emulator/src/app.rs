@@ -22,6 +22,7 @@ use crate::http::tickets::Tickets;
 use crate::ids::Ids;
 use crate::machines::Machines;
 use crate::proxy::PreviewPorts;
+use crate::recorder::Recorder;
 use crate::store::Store;
 
 /// What was chosen at start. Read once from flags and environment, then passed down.
@@ -134,8 +135,10 @@ pub struct Parts {
     pub listening: OnceLock<SocketAddr>,
     /// Wakes the lifecycle: something became due, or a clock moved.
     pub due: Notify,
-    /// Wakes streams of events: the outbox has grown.
-    pub emitted: Notify,
+    /// Wakes streams of events. The store rings it by itself when a transaction with events has committed.
+    pub emitted: Arc<Notify>,
+    /// What happens inside machines, on its way to the store.
+    pub recorder: Recorder,
     /// Tasks that outlive their request; the server waits for them at its end.
     pub tasks: TaskTracker,
     /// Cancelled when the emulator stops.
@@ -152,6 +155,7 @@ impl App {
         identities: Arc<dyn Identities>,
     ) -> Self {
         let journal = Journal::new(config.journal.0, config.journal.1);
+        let emitted = store.emitted();
         Self(Arc::new(Parts {
             config,
             store,
@@ -168,7 +172,8 @@ impl App {
             routes: OnceLock::new(),
             listening: OnceLock::new(),
             due: Notify::new(),
-            emitted: Notify::new(),
+            emitted,
+            recorder: Recorder::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod codes;
+mod deeds;
 pub mod error;
 pub mod exchange;
 pub mod host_check;

@@ -13,5 +13,6 @@ pub mod ids;
 pub mod lifecycle;
 pub mod machines;
 pub mod proxy;
+pub mod recorder;
 pub mod server;
 pub mod store;

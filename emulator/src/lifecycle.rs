@@ -6,12 +6,14 @@
 pub mod due;
 pub mod lost;
 mod reconcile;
+pub mod retention;
 mod shutdown;
 
 pub use reconcile::{Report, reconcile};
 pub use shutdown::shutdown;
 
 use crate::app::App;
+use crate::recorder;
 
 /// Starts what runs beside the server; it ends when the emulator stops.
 pub fn start(app: &App) {
@@ -19,5 +21,6 @@ pub fn start(app: &App) {
     let losses = app.machines.lost();
     app.tasks.spawn(lost::watch(app.clone(), losses));
     app.tasks.spawn(due::watch(app.clone()));
+    app.tasks.spawn(recorder::run(app.clone()));
     app.tasks.spawn(reconcile::stragglers(app.clone()));
 }

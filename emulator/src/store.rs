@@ -7,7 +7,9 @@
 //! One writer thread, because SQLite has one writer anyway: jobs queue in a channel instead of failing with
 //! `SQLITE_BUSY`, and several waiting jobs never hold an async worker.
 
+pub mod audit;
 pub mod document;
+pub mod feed;
 pub mod idempotency;
 pub mod lock;
 pub mod outbox;
@@ -15,12 +17,13 @@ pub mod page;
 mod schema;
 pub mod settings;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 pub use document::{Column, Keys, Resource};
 pub use page::{Filter, Listing, Paging};
@@ -65,6 +68,8 @@ pub struct View<'c> {
 /// A transaction that writes. It reads like a [`View`], its own writes included.
 pub struct Tx<'c> {
     view: View<'c>,
+    /// Whether events were written: streams are told when it has committed.
+    emitted: Cell<bool>,
 }
 
 impl<'c> std::ops::Deref for Tx<'c> {
@@ -81,6 +86,7 @@ struct Inner {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Connection>>,
+    emitted: Arc<Notify>,
 }
 
 /// The handle; clones share one database. The last one to drop ends the writer thread.
@@ -112,6 +118,7 @@ impl Store {
                 jobs: Mutex::new(Some(jobs)),
                 writer: Mutex::new(Some(writer)),
                 readers: Mutex::default(),
+                emitted: Arc::default(),
             }),
         })
     }
@@ -125,14 +132,46 @@ impl Store {
         F: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     {
         let (done, wait) = oneshot::channel();
+        let emitted = self.emitted();
         let job: Job = Box::new(move |conn| {
-            let _ = done.send(transact(conn, work));
+            let _ = done.send(transact(conn, &emitted, work));
         });
-        {
-            let jobs = self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or(StoreError::Closed)?;
+        if !self.enqueue(job) {
+            return Err(StoreError::Closed.into());
         }
         wait.await.map_err(|_| E::from(StoreError::Closed))?
+    }
+
+    /// Runs `work` in a transaction after everything that was asked for before, and waits for nothing: for records of what
+    /// has happened anyway. A failure is logged.
+    pub fn submit(&self, work: impl FnOnce(&Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
+        let emitted = self.emitted();
+        self.enqueue(Box::new(move |conn| {
+            if let Err(error) = transact(conn, &emitted, work) {
+                tracing::error!("a record could not be written: {error}");
+            }
+        }));
+    }
+
+    /// Waits until everything that was asked for before is written: a read that follows sees it.
+    pub async fn caught_up(&self) {
+        let (done, wait) = oneshot::channel();
+        self.enqueue(Box::new(move |_| {
+            let _ = done.send(());
+        }));
+        // Without a writer there is nothing to wait for.
+        let _ = wait.await;
+    }
+
+    /// `false` when the store is shutting down.
+    fn enqueue(&self, job: Job) -> bool {
+        let jobs = self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok())
+    }
+
+    /// Wakes streams of events: a transaction that wrote some has committed.
+    pub fn emitted(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.emitted)
     }
 
     /// Runs `work` on one consistent moment of the data, on a blocking thread.
@@ -158,17 +197,22 @@ impl Store {
 
 fn transact<T, E: From<StoreError>>(
     conn: &mut Connection,
+    bell: &Notify,
     work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
     let tx =
         conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
     // A panic in `work` unwinds through here: the transaction rolls back and the writer thread goes on.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        work(&Tx { view: View { conn: &tx } })
+        let tx = Tx { view: View { conn: &tx }, emitted: Cell::new(false) };
+        work(&tx).map(|value| (value, tx.emitted.get()))
     }));
     match result {
-        Ok(Ok(value)) => {
+        Ok(Ok((value, emitted))) => {
             tx.commit().map_err(StoreError::from)?;
+            if emitted {
+                bell.notify_waiters();
+            }
             Ok(value)
         }
         Ok(Err(error)) => Err(error),

@@ -62,7 +62,10 @@ async fn a_create_answers_running_with_every_documented_field() {
     assert!((590_000..=600_000).contains(&remaining), "{remaining}");
     assert!(sandbox["boot_ms"].is_u64() && sandbox["workspace_id"].is_string());
     assert_eq!(said(&emulator, &sandbox, "printf $COLOUR").await, "blue");
-    assert_eq!(events(&emulator, &sandbox).await, ["sandbox.created", "sandbox.ready"]);
+    assert_eq!(
+        events(&emulator, &sandbox).await,
+        ["sandbox.created", "sandbox.started", "sandbox.ready"]
+    );
     assert_eq!(client.get(&path(&sandbox)).await.data(200)["id"], sandbox["id"]);
 }
 

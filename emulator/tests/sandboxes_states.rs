@@ -38,7 +38,13 @@ async fn a_pause_freezes_and_a_resume_lets_go_on() {
     .await;
     assert_eq!(
         events(&emulator, &sandbox).await,
-        ["sandbox.created", "sandbox.ready", "sandbox.paused", "sandbox.resumed"]
+        [
+            "sandbox.created",
+            "sandbox.started",
+            "sandbox.ready",
+            "sandbox.paused",
+            "sandbox.resumed"
+        ]
     );
 }
 

@@ -3,6 +3,7 @@
 pub mod exec;
 pub mod exec_stream;
 pub mod files;
+pub mod logs;
 pub mod previews;
 pub mod sandboxes;
 pub mod snapshots;
@@ -17,6 +18,7 @@ pub fn routes() -> Vec<Route> {
         exec::routes(),
         exec_stream::routes(),
         files::routes(),
+        logs::routes(),
         snapshots::routes(),
         previews::routes(),
         templates::routes(),

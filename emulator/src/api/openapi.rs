@@ -35,6 +35,8 @@ const FAMILIES: &[Source] = sources![
     "projects",
     "api_keys",
     "service_accounts",
+    "events",
+    "audit",
     "identity",
     "tickets",
     "device_login",

@@ -10,7 +10,9 @@ mod places;
 
 pub mod account;
 pub mod api_keys;
+pub mod audit;
 pub mod device_login;
+pub mod events;
 pub mod projects;
 pub mod scopes;
 pub mod service_accounts;
@@ -37,6 +39,8 @@ pub fn routes() -> Vec<Route> {
         tickets::routes(),
         service_accounts::routes(),
         device_login::routes(),
+        events::routes(),
+        audit::routes(),
     ]
     .into_iter()
     .flatten()

@@ -238,9 +238,12 @@ impl IntoResponse for CommittedAnswer {
 }
 
 impl Exchange {
-    /// Writes the answer and, in the same transaction, the record that a replay answers from.
+    /// Writes the answer and, in the same transaction, the record that a replay answers from and the audit log's.
     pub fn commit(&self, tx: &Tx<'_>, answer: &Answer) -> ApiResult<CommittedAnswer> {
         let kept = answer.render(self.envelope);
+        if let Some(deed) = self.committed_deed(kept.status, answer) {
+            tx.record_deed(&deed)?;
+        }
         if let Some((key, _)) = self.claim.get() {
             tx.answer_idempotency(key, &kept)?;
         }

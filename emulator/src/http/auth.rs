@@ -194,6 +194,7 @@ async fn check(app: &App, exchange: &Exchange, said: Said) -> ApiResult<()> {
                 format!("Insufficient scope: this request needs {scope}."),
             )
         });
+    let _ = exchange.at.set(app.clock.now(caller.org));
     let _ = exchange.caller.set(caller);
     refusal.map_or(Ok(()), Err)
 }

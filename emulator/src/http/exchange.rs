@@ -1,5 +1,6 @@
 //! One request and its answer: what the layers learn about it on the way, for each other and for the journal.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::route::RouteInfo;
+use crate::clock::Timestamp;
 use crate::store::idempotency::Key;
 
 /// How envelopes are written.
@@ -39,9 +41,26 @@ pub struct Exchange {
     pub route: OnceLock<&'static RouteInfo>,
     /// Who sent it.
     pub caller: OnceLock<Caller>,
+    /// When its caller was identified, in policy time.
+    pub at: OnceLock<Timestamp>,
+    /// Where it came from.
+    pub address: OnceLock<IpAddr>,
+    /// The row that its path names first.
+    pub subject: OnceLock<Subject>,
     /// The idempotency key it has claimed, with the operation's id.
     pub claim: OnceLock<(Key, Uuid)>,
     notes: Mutex<Notes>,
+}
+
+/// The row that a request is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its id.
+    pub id: Uuid,
+    /// The workspace that it belongs to.
+    pub workspace: Option<Uuid>,
 }
 
 /// What the journal shows beside the plain facts.
@@ -75,6 +94,9 @@ impl Exchange {
             target,
             route: OnceLock::new(),
             caller: OnceLock::new(),
+            at: OnceLock::new(),
+            address: OnceLock::new(),
+            subject: OnceLock::new(),
             claim: OnceLock::new(),
             notes: Mutex::default(),
         }

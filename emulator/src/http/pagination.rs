@@ -98,6 +98,40 @@ impl<S: Sync> FromRequestParts<S> for Pages {
     }
 }
 
+/// A part of a long record: `limit` items after a `cursor`, for lists that have no pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window<const DEFAULT: u32, const MOST: u32> {
+    /// How many items at the most.
+    pub limit: u32,
+    /// Where the last part ended.
+    pub cursor: Option<i64>,
+}
+
+impl<const DEFAULT: u32, const MOST: u32> Window<DEFAULT, MOST> {
+    fn parse(query: &str) -> ApiResult<Self> {
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
+            .map_err(|error| ApiError::parameter("query", error))?;
+        let find = |name: &str| {
+            let pair = pairs.iter().rev().find(|(key, value)| key == name && !value.is_empty());
+            pair.map(|(_, value)| value.as_str())
+        };
+        let limit = find("limit").map(|text| number("limit", text, 1, MOST.into())).transpose()?;
+        let cursor =
+            find("cursor").map(|text| number("cursor", text, 0, i64::MAX as u64)).transpose()?;
+        Ok(Self {
+            limit: limit.map_or(DEFAULT, |limit| limit as u32),
+            cursor: cursor.map(|cursor| cursor as i64),
+        })
+    }
+}
+
+impl<S: Sync, const DEFAULT: u32, const MOST: u32> FromRequestParts<S> for Window<DEFAULT, MOST> {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        Self::parse(parts.uri.query().unwrap_or_default())
+    }
+}
+
 impl Pages {
     /// Reads the part that was asked for of what the filter lets through. Where nothing was asked for and more is
     /// there, the exchange is flagged.

@@ -13,6 +13,7 @@ use super::codes;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::paths::Sent;
+use super::{deeds, rate_limit};
 use crate::app::App;
 
 /// No answer takes longer to begin than this: the longest exec (600 s) and its wait, with room.
@@ -31,6 +32,9 @@ pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> 
     {
         let _ = exchange.route.set(route);
     }
+    if let Some(address) = rate_limit::address(&request) {
+        let _ = exchange.address.set(address);
+    }
     request.extensions_mut().insert(Arc::clone(&exchange));
     let response = match tokio::time::timeout(LONGEST, next.run(request)).await {
         Ok(response) => response,
@@ -43,6 +47,7 @@ pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> 
     {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
+    deeds::record(&app, &exchange, &response);
     app.journal.record(&app, &exchange, &response);
     response
 }

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::auth::Caller;
 use super::error::{ApiError, ApiResult};
+use super::exchange::{self, Subject};
 use crate::app::App;
-use crate::store::{Resource, View};
+use crate::store::{Keys, Resource, View};
 
 /// The row that the path's parameter at `POSITION` (from 0) names. One at a later position must be a part of the first.
 #[derive(Debug, Clone)]
@@ -43,6 +44,14 @@ where
             values.first().and_then(|value| Uuid::parse_str(value).ok())
         };
         let row = app.store.read(move |view| load::<R>(view, &caller, &named, parent)).await?;
+        if POSITION == 0 {
+            let Keys { id, workspace, .. } = row.keys();
+            let _ = exchange::of(&parts.extensions)?.subject.set(Subject {
+                kind: R::KIND,
+                id,
+                workspace,
+            });
+        }
         Ok(Self(row))
     }
 }

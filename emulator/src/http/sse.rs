@@ -25,6 +25,11 @@ pub fn event(name: &str, data: &Value) -> Bytes {
     Bytes::from(format!("event: {name}\ndata: {}\n\n", ascii(&data.to_string())))
 }
 
+/// The same with an id that a client resumes from.
+pub fn identified(id: &impl std::fmt::Display, name: &str, data: &Value) -> Bytes {
+    Bytes::from(format!("id: {id}\nevent: {name}\ndata: {}\n\n", ascii(&data.to_string())))
+}
+
 /// JSON with everything but ASCII escaped. Outside its strings JSON is ASCII, so this changes no meaning.
 fn ascii(json: &str) -> String {
     use std::fmt::Write as _;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use uuid::Uuid;
 
+use super::retention;
 use crate::api::compute::sandboxes::power::{self, How, Why};
 use crate::api::compute::sandboxes::{Sandbox, State};
 use crate::api::compute::snapshots::{Snapshot, removal};
@@ -39,6 +40,9 @@ pub async fn watch(app: App) {
         };
         if swept.is_none_or(|at| at.elapsed() >= LONGEST) {
             sweep(&app).await;
+            if let Err(error) = retention::sweep(&app).await {
+                tracing::error!("old events could not be removed: {:?}", error.log);
+            }
             swept = Some(Instant::now());
         }
         tokio::select! {

@@ -32,6 +32,7 @@ pub async fn shutdown(app: &App, ephemeral: bool) -> ApiResult<()> {
         tracing::info!("{} requests are cut off at the end", app.tasks.len());
     }
     app.machines.settle().await;
+    app.recorder.flush(app).await;
     if ephemeral {
         return everything(app).await;
     }

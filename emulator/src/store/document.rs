@@ -272,8 +272,9 @@ impl Tx<'_> {
         let org = org.to_string();
         self.conn
             .execute("DELETE FROM documents WHERE org = ?1 AND kind <> 'organization'", [&org])?;
-        self.conn.execute("DELETE FROM idempotency WHERE org = ?1", [&org])?;
-        self.conn.execute("DELETE FROM events WHERE org = ?1", [&org])?;
+        for table in ["idempotency", "events", "event_gaps", "audit"] {
+            self.conn.execute(&format!("DELETE FROM {table} WHERE org = ?1"), [&org])?;
+        }
         Ok(())
     }
 }

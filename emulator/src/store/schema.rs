@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Each migration takes the file from version `index` to `index + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 const V1: &str = "
 CREATE TABLE documents (
@@ -111,6 +111,33 @@ CREATE UNIQUE INDEX api_key_preset_name ON documents (org, trim(name)) WHERE kin
 CREATE UNIQUE INDEX device_login_code ON documents (trim(slug)) WHERE kind = 'device_login' AND slug IS NOT NULL;
 CREATE UNIQUE INDEX device_login_secret ON documents (trim(external)) WHERE kind = 'device_login' AND external IS NOT NULL;
 CREATE UNIQUE INDEX quota_external ON documents (org, trim(external)) WHERE kind = 'quota' AND external IS NOT NULL;
+";
+
+/// Events get an order that clients can resume from, and caps; what was done, by whom, gets a table of its own.
+const V3: &str = "
+ALTER TABLE events ADD COLUMN class INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN tick INTEGER NOT NULL DEFAULT 0;
+UPDATE events SET tick = at;
+CREATE INDEX event_lasting ON events (org, seq) WHERE class = 0;
+CREATE INDEX event_egress ON events (org, seq) WHERE class = 2;
+
+-- Up to which event something was removed to make room: of an organization, or of one of its resources.
+CREATE TABLE event_gaps (scope TEXT PRIMARY KEY, org TEXT NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE audit (
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+    id            TEXT NOT NULL,
+    org           TEXT NOT NULL,
+    workspace     TEXT,
+    at            INTEGER NOT NULL,
+    action        TEXT NOT NULL,
+    actor         TEXT NOT NULL,
+    resource_type TEXT NOT NULL,
+    resource_id   TEXT,
+    body          TEXT NOT NULL
+);
+CREATE INDEX audit_org ON audit (org, seq);
+CREATE INDEX audit_resource ON audit (resource_id, seq) WHERE resource_id IS NOT NULL;
 ";
 
 /// Marks a database file as the emulator's (`PRAGMA application_id`).

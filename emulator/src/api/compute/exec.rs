@@ -6,6 +6,7 @@
 pub mod outcome;
 pub mod request;
 pub mod session;
+pub mod witness;
 
 use axum::extract::State;
 use http::HeaderMap;
@@ -44,10 +45,12 @@ async fn exec(
     let command = command.check(&LIMITS, &headers)?;
     let agent = awake(&app, &sandbox).await?;
     let _active = hold(&app, &sandbox);
-    let session =
-        Session::start(&app, &agent, command).await.map_err(|error| broken(&exchange, error))?;
+    let id = app.ids.next();
+    let session = Session::start(&app, &sandbox, &agent, id, command)
+        .await
+        .map_err(|error| broken(&exchange, error))?;
     let outcome = Outcome::collect(session).await.map_err(|error| broken(&exchange, error))?;
-    Answer::ok(&outcome.show(app.ids.next()))
+    Answer::ok(&outcome.show(id))
 }
 
 /// A command whose agent has gone may have run. Under a key it must not run again; without one the client decides.

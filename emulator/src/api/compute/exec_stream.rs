@@ -47,10 +47,12 @@ async fn stream(
 ) -> ApiResult<Response> {
     let command = command.check(&LIMITS, &headers)?;
     let agent = awake(&app, &sandbox).await?;
-    let session =
-        Session::start(&app, &agent, command).await.map_err(|error| broken(&exchange, error))?;
+    let id = app.ids.next();
+    let session = Session::start(&app, &sandbox, &agent, id, command)
+        .await
+        .map_err(|error| broken(&exchange, error))?;
     let active = hold(&app, &sandbox);
-    Ok(sse::response(events(session, app.ids.next(), active)))
+    Ok(sse::response(events(session, id, active)))
 }
 
 /// The command's lines as events. Only as fast as the client reads; dropping it kills the command.

@@ -256,7 +256,6 @@ async fn make(
         }
     })?;
     app.previews.assign(place, preview);
-    app.emitted.notify_waiters();
     Ok(committed)
 }
 

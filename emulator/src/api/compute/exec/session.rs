@@ -6,8 +6,11 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use miosa_agent::protocol::{self, FailureCode};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::request::Checked;
+use super::witness::Witness;
+use crate::api::compute::sandboxes::Sandbox;
 use crate::app::App;
 use crate::http::{ApiError, ApiResult, codes};
 use crate::machines::agent::{Output, Running};
@@ -22,20 +25,29 @@ const LAST: Duration = Duration::from_secs(4);
 /// A command that runs. Dropping it kills the command.
 pub struct Session {
     running: Running,
+    witness: Witness,
     feed: Option<BoxFuture<'static, ()>>,
     deadline: Instant,
     stopped: BoxFuture<'static, ()>,
 }
 
 impl Session {
-    /// Starts the command.
+    /// Starts the command in a sandbox, whose events tell of it under `id`.
     ///
     /// # Errors
     /// 422 when the system cannot start it as asked; 502 without the agent.
-    pub async fn start(app: &App, agent: &Agent, command: Checked) -> ApiResult<Self> {
+    pub async fn start(
+        app: &App,
+        sandbox: &Sandbox,
+        agent: &Agent,
+        id: Uuid,
+        command: Checked,
+    ) -> ApiResult<Self> {
         let Checked { exec, stdin, timeout } = command;
         let (argv, cwd) = (matches!(exec.command, protocol::Command::Argv(_)), exec.cwd.is_some());
+        let said = exec.command.clone();
         let running = agent.exec(exec).await.map_err(|error| refused(error, argv, cwd))?;
+        let witness = Witness::of(app, sandbox, id, &said);
         let input = running.input();
         let feed = stdin.map(|bytes| {
             async move {
@@ -52,7 +64,7 @@ impl Session {
             tokio::time::sleep(LAST).await;
         };
         let deadline = Instant::now() + timeout + LATE;
-        Ok(Self { running, feed, deadline, stopped: stopped.boxed() })
+        Ok(Self { running, witness, feed, deadline, stopped: stopped.boxed() })
     }
 
     /// The next piece of what it says; `None` after its exit. Dropping the future loses nothing; after an error there is
@@ -70,7 +82,11 @@ impl Session {
             tokio::select! {
                 output = tokio::time::timeout_at(until, self.running.next()) => {
                     let late = |_| MachineError::TimedOut { what: "a command", after: LATE };
-                    return Ok(output.map_err(late)?.transpose()?);
+                    let output = output.map_err(late)?.transpose()?;
+                    if let Some(output) = &output {
+                        self.witness.see(output);
+                    }
+                    return Ok(output);
                 }
                 () = feed => self.feed = None,
                 () = self.stopped.as_mut() => {

@@ -25,24 +25,37 @@ pub enum Happening {
     Error,
 }
 
-/// Writes the event.
+/// Writes the event, and those that it implies.
 pub fn emit(tx: &Tx<'_>, app: &App, sandbox: &Sandbox, happening: Happening) -> ApiResult<()> {
     let (kind, data): (_, Value) = match happening {
         Happening::Created => (
             "sandbox.created",
             json!({
                 "image": sandbox.template_id, "workspace_id": sandbox.owner.workspace_id,
-                "size": sandbox.size, "name": sandbox.name,
+                "project_id": sandbox.owner.project_id, "size": sandbox.size, "name": sandbox.name,
             }),
         ),
-        Happening::Ready => ("sandbox.ready", json!({ "status": "ready" })),
-        Happening::Paused(reason) => ("sandbox.paused", json!({ "reason": reason })),
+        Happening::Ready => {
+            write(tx, app, sandbox, "sandbox.started", json!({ "region": sandbox.region }))?;
+            ("sandbox.ready", json!({ "status": "ready" }))
+        }
+        Happening::Paused(reason) => {
+            if reason == "idle" {
+                let seconds = sandbox.idle_timeout_sec;
+                write(tx, app, sandbox, "sandbox.idle", json!({ "idle_timeout_sec": seconds }))?;
+            }
+            ("sandbox.paused", json!({ "reason": reason }))
+        }
         Happening::Resumed => ("sandbox.resumed", json!({})),
         Happening::Destroyed(reason) => ("sandbox.destroyed", json!({ "reason": reason })),
         Happening::Error => {
             ("sandbox.error", json!({ "error": "machine_failed", "reason": sandbox.last_error }))
         }
     };
+    write(tx, app, sandbox, kind, data)
+}
+
+fn write(tx: &Tx<'_>, app: &App, sandbox: &Sandbox, kind: &str, data: Value) -> ApiResult<()> {
     tx.emit(&Event {
         seq: 0,
         id: app.ids.next(),

@@ -148,7 +148,6 @@ where
 pub fn tell(app: &App) {
     app.activity.ring();
     app.due.notify_one();
-    app.emitted.notify_waiters();
 }
 
 /// Runs `work` while the sandbox is `snapshotting`, then puts its state back. Commands go on meanwhile as far as the
