@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::compute::code::Turns;
 use crate::api::compute::sandboxes::activity::Activity;
 use crate::clock::Clock;
 use crate::http::auth::{AuthMode, Identities};
@@ -117,6 +118,8 @@ pub struct Parts {
     pub machines: Machines,
     /// Who is at work in which sandbox.
     pub activity: Activity,
+    /// Whose turn it is in which interpreter.
+    pub code: Turns,
     /// Who is this credential.
     pub identities: Arc<dyn Identities>,
     /// Tickets that open streams.
@@ -163,6 +166,7 @@ impl App {
             ids: Ids::new(seed),
             machines,
             activity: Activity::default(),
+            code: Turns::default(),
             identities,
             tickets: Tickets::default(),
             journal,

@@ -12,6 +12,7 @@ mod shutdown;
 pub use reconcile::{Report, reconcile};
 pub use shutdown::shutdown;
 
+use crate::api::compute::services;
 use crate::app::App;
 use crate::recorder;
 
@@ -19,7 +20,9 @@ use crate::recorder;
 pub fn start(app: &App) {
     // Subscribed here, not in the task: no loss may come in between.
     let losses = app.machines.lost();
+    let starts = app.machines.started();
     app.tasks.spawn(lost::watch(app.clone(), losses));
+    app.tasks.spawn(services::watch::watch(app.clone(), starts));
     app.tasks.spawn(due::watch(app.clone()));
     app.tasks.spawn(recorder::run(app.clone()));
     app.tasks.spawn(reconcile::stragglers(app.clone()));

@@ -15,6 +15,12 @@ pub fn encode(kind: u8, payload: &[u8]) -> Bytes {
     frame.freeze()
 }
 
+/// The kind and the payload of one whole frame, as [`encode`] made it.
+pub fn split(mut frame: Bytes) -> Option<(u8, Bytes)> {
+    let kind = *frame.first()?;
+    (frame.len() >= HEADER).then(|| (kind, frame.split_off(HEADER)))
+}
+
 /// The stream does not hold frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a frame of {0} bytes is longer than any may be")]

@@ -3,10 +3,11 @@
 //! One task owns a command from its start to its last frame. Memory stays bounded because output is read
 //! only when the stream has room: a client that reads slowly slows the command down, as a pipe would.
 
-mod input;
+pub mod input;
 mod output;
-mod start;
+pub mod start;
 
+use std::convert::Infallible;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -59,13 +60,25 @@ async fn supervise(
     frames: Frames,
     out: mpsc::Sender<Bytes>,
 ) {
-    let started = Instant::now();
     let Command { pid, exited, outputs, input } = command;
+    let feeding = input::feed(&machine, pid, frames, input);
+    let exit = see_through(&machine, &exec, (pid, exited, outputs), feeding, &out).await;
+    let _ = out.send(message(frame::EXIT, &exit)).await;
+}
+
+/// Runs a command that has started to its end: feeds it, passes its output on, ends it when it must.
+pub async fn see_through(
+    machine: &Machine,
+    exec: &Exec,
+    (pid, exited, outputs): (i32, oneshot::Receiver<ExitStatus>, output::Outputs),
+    feeding: impl Future<Output = Infallible>,
+    out: &mpsc::Sender<Bytes>,
+) -> Exit {
+    let started = Instant::now();
     let kill = || machine.reaper.while_running(pid, || kill_session(pid));
     let (tell, told) = oneshot::channel();
     let watch = async {
-        let feeding = input::feed(&machine, pid, frames, input);
-        let ending = end(&exec, exited, &out, &kill);
+        let ending = end(exec, exited, out, &kill);
         let ended = tokio::select! {
             ended = ending => ended,
             never = feeding => match never {},
@@ -73,17 +86,16 @@ async fn supervise(
         let _ = tell.send(());
         ended
     };
-    let ((status, timed_out), ()) = tokio::join!(watch, output::pump(outputs, &out, told));
+    let ((status, timed_out), ()) = tokio::join!(watch, output::pump(outputs, out, told));
     let signal = status.and_then(|status| status.signal());
     let code = status.and_then(|status| status.code());
-    let exit = Exit {
+    Exit {
         // A status that was lost is told as a kill: the command did not end well as far as we know.
         exit_code: code.unwrap_or(128 + signal.unwrap_or(9)),
         signal: signal.or(if code.is_none() { Some(9) } else { None }),
         timed_out,
         duration_ms: started.elapsed().as_millis() as u64,
-    };
-    let _ = out.send(message(frame::EXIT, &exit)).await;
+    }
 }
 
 /// Waits for the end of the command, or brings it about. Whether the timeout did.
@@ -110,7 +122,8 @@ async fn end(
     (exited.await.ok(), timed_out && killed)
 }
 
-fn message(kind: u8, message: &impl Serialize) -> Bytes {
+/// A frame with a message as JSON.
+pub fn message(kind: u8, message: &impl Serialize) -> Bytes {
     encode(kind, &serde_json::to_vec(message).unwrap_or_default())
 }
 

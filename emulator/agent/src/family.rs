@@ -57,6 +57,11 @@ impl Machine {
         }
     }
 
+    /// Whether a freeze holds: nothing may start.
+    pub fn frozen(&self) -> bool {
+        self.stopped_before.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Lets go on what a freeze stopped.
     pub fn thaw(&self) {
         let before = self.stopped_before.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::egress::Egress;
+use crate::jobs::Table;
 use crate::paths::Workspace;
 use crate::reaper::Reaper;
 
@@ -66,6 +67,7 @@ pub struct Machine {
     pub files: (u64, u64),
     pub reaper: Arc<Reaper>,
     pub egress: Option<Egress>,
+    pub jobs: Table,
     /// Whether other processes than the machine's are in sight.
     pub group_only: bool,
     /// The process that bridges the current stream, 0 for none: a freeze must not stop it.

@@ -22,6 +22,7 @@ mod egress;
 mod exec;
 mod family;
 mod files;
+mod jobs;
 mod machine;
 mod paths;
 mod ports;

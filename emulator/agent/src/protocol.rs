@@ -15,6 +15,13 @@
 //! | `POST /v1/signal` | [`Signal`] | 204; 404 when no such command of the agent runs |
 //! | `GET /v1/ports` | | [`Ports`] |
 //! | `GET /v1/usage` | | [`Usage`] |
+//! | `POST /v1/jobs` | [`jobs::Job`] | [`jobs::JobInfo`] |
+//! | `GET /v1/jobs` | | [`jobs::Jobs`] |
+//! | `GET /v1/jobs/info?id=` | | [`jobs::JobInfo`] |
+//! | `GET /v1/jobs/output?id=&from=&follow=` | | frames: output from byte `from` on, `LOST` where some is gone, [`frame::JOB`] last: at the end of what is kept, or with `follow` of the job |
+//! | `POST /v1/jobs/stdin?id=&end=` | bytes for its standard input | 204; with `end` the input ends after them |
+//! | `POST /v1/jobs/signal?id=&signal=` | | 204; 409 when its process does not run |
+//! | `POST /v1/jobs/stop?id=&grace_ms=&forget=` | | [`jobs::JobInfo`] when it has ended: TERM, the grace, KILL |
 //! | `POST /v1/freeze`, `/v1/thaw` | | 204; every process but the agent stops, or those that a freeze stopped go on |
 //! | `POST /v1/shutdown?grace_ms=` | | 204, then TERM, the grace, KILL, and the agent ends |
 //!
@@ -23,7 +30,11 @@
 //! An exec answer is 200 also when nothing ran: its only frame is then `FAILED`. A request stream that is reset
 //! ends a command that is not `detached`; one that merely ends closes its standard input.
 //!
+//! A job is a command that belongs to no request: only a stop, its own end, or the machine's ends it.
+//!
 //! A stream to the agent's socket (`miosa-agent connect`) starts with the 32 bytes of its secret, before HTTP/2.
+
+pub mod jobs;
 
 use std::collections::BTreeMap;
 
@@ -51,6 +62,10 @@ pub mod frame {
     pub const STARTED: u8 = 0x11;
     /// [`super::Failure`] as JSON instead of `STARTED`: nothing ran. Among packed files: it breaks off here.
     pub const FAILED: u8 = 0x12;
+    /// Bytes of a job's output that are not kept any more, as eight bytes (agent to emulator).
+    pub const LOST: u8 = 0x13;
+    /// [`super::jobs::JobInfo`] as JSON; the last frame of a job's output.
+    pub const JOB: u8 = 0x14;
     /// An entry of packed files.
     pub const ENTRY: u8 = 0x20;
     /// Bytes of the last entry.
@@ -382,6 +397,10 @@ pub enum FailureCode {
     InvalidPath,
     /// 400: the message could not be read.
     InvalidRequest,
+    /// 409: its process does not run.
+    NotRunning,
+    /// 409: there are as many as there may be, and all of them run.
+    TooMany,
     /// 502: nothing listens on the port.
     ConnectionRefused,
     /// 507: no space left.
@@ -402,7 +421,12 @@ impl FailureCode {
     pub fn status(self) -> u16 {
         match self {
             Self::NotFound => 404,
-            Self::Exists | Self::IsDirectory | Self::NotDirectory | Self::NotEmpty => 409,
+            Self::Exists
+            | Self::IsDirectory
+            | Self::NotDirectory
+            | Self::NotEmpty
+            | Self::NotRunning
+            | Self::TooMany => 409,
             Self::ForbiddenPath => 403,
             Self::InvalidPath | Self::InvalidRequest => 400,
             Self::ConnectionRefused => 502,

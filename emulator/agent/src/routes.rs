@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::answer::{Body, Outcome, failure, invalid, json, nothing};
 use crate::machine::Machine;
-use crate::{content, egress, exec, files, ports, tunnel, usage};
+use crate::{content, egress, exec, files, jobs, ports, tunnel, usage};
 
 /// The longest JSON that is read, in bytes.
 const MAX_JSON: usize = 64 * 1024;
@@ -39,6 +39,9 @@ async fn route(machine: Arc<Machine>, request: Request<Incoming>) -> Outcome {
         (&Method::POST, "/v1/signal") => {
             let wanted: Signal = read_json(body).await?;
             signal(&machine, wanted)
+        }
+        (method, path) if path.starts_with("/v1/jobs") => {
+            jobs::routes::answer(machine, method, path, query, body).await
         }
         (&Method::POST, path) if path.starts_with("/v1/files/") => {
             let op: FileOp = read_json(body).await?;
@@ -88,14 +91,20 @@ struct Shutdown {
 }
 
 fn signal(machine: &Machine, Signal { pid, signal }: Signal) -> Outcome {
+    signal_group(machine, pid, signal)?
+        .ok_or_else(|| Failure::new(FailureCode::NotFound, format!("no command {pid} runs")))?;
+    Ok(nothing())
+}
+
+/// Sends a signal to the group of a command; `None` when it does not run any more.
+pub fn signal_group(machine: &Machine, pid: i32, signal: i32) -> Result<Option<()>, Failure> {
     let signal = nix::sys::signal::Signal::try_from(signal)
         .map_err(|_| invalid(format_args!("{signal} is not a signal")))?;
     machine
         .reaper
         .while_running(pid, || nix::sys::signal::kill(Pid::from_raw(-pid), signal))
-        .ok_or_else(|| Failure::new(FailureCode::NotFound, format!("no command {pid} runs")))?
-        .map_err(|error| Failure::new(FailureCode::Io, error.to_string()))?;
-    Ok(nothing())
+        .transpose()
+        .map_err(|error| Failure::new(FailureCode::Io, error.to_string()))
 }
 
 /// Runs what waits for the disk where it holds up nobody else.
@@ -107,12 +116,16 @@ pub async fn blocking<T: Send + 'static>(
         .map_err(|error| Failure::new(FailureCode::Io, error.to_string()))?
 }
 
-fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Failure> {
+pub fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Failure> {
     serde_urlencoded::from_str(query).map_err(invalid)
 }
 
 async fn read_json<T: DeserializeOwned>(body: Incoming) -> Result<T, Failure> {
-    let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_JSON).collect());
-    let bytes: Bytes = whole.await.map_err(invalid)?.map_err(invalid)?.to_bytes();
-    serde_json::from_slice(&bytes).map_err(invalid)
+    serde_json::from_slice(&read_bytes(body, MAX_JSON).await?).map_err(invalid)
+}
+
+/// A whole body of at most `most` bytes.
+pub async fn read_bytes(body: Incoming, most: usize) -> Result<Bytes, Failure> {
+    let whole = tokio::time::timeout(BODY_TIME, Limited::new(body, most).collect());
+    Ok(whole.await.map_err(invalid)?.map_err(invalid)?.to_bytes())
 }

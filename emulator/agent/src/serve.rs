@@ -122,6 +122,7 @@ async fn live(
         files,
         reaper: Arc::new(Reaper::default()),
         egress,
+        jobs: crate::jobs::Table::default(),
         group_only: options.group_only,
         bridge: AtomicI32::new(0),
         stopped_before: std::sync::Mutex::default(),

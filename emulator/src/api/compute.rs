@@ -1,11 +1,16 @@
 //! The compute chapter.
 
+pub mod code;
+pub mod commands;
 pub mod exec;
+pub mod exec_python;
 pub mod exec_stream;
 pub mod files;
 pub mod logs;
 pub mod previews;
+pub mod processes;
 pub mod sandboxes;
+pub mod services;
 pub mod snapshots;
 pub mod templates;
 
@@ -16,7 +21,12 @@ pub fn routes() -> Vec<Route> {
     [
         sandboxes::routes(),
         exec::routes(),
+        exec_python::routes(),
         exec_stream::routes(),
+        commands::routes(),
+        processes::routes(),
+        code::routes(),
+        services::routes(),
         files::routes(),
         logs::routes(),
         snapshots::routes(),

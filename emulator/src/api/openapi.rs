@@ -26,6 +26,8 @@ const FAMILIES: &[Source] = sources![
     "components",
     "sandboxes",
     "exec",
+    "processes",
+    "services",
     "files",
     "archives",
     "snapshots",

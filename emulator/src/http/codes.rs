@@ -105,6 +105,9 @@ pub fn not_found(kind: &str) -> Code {
         "api_key" => "api_key_not_found",
         "service_account" => "service_account_not_found",
         "file" => "file_not_found",
+        "process" => "process_not_found",
+        "command" => "command_not_found",
+        "service" => "service_not_found",
         "template" => "TEMPLATE_NOT_FOUND",
         _ => "NOT_FOUND",
     };

@@ -190,6 +190,7 @@ impl From<MachineError> for ApiError {
                     Agent::Exists | Agent::IsDirectory | Agent::NotDirectory | Agent::NotEmpty => {
                         codes::CONFLICT
                     }
+                    Agent::NotRunning | Agent::TooMany => codes::RESOURCE_STATE,
                     Agent::ForbiddenPath => codes::FORBIDDEN_PATH,
                     Agent::InvalidPath => codes::INVALID_PATH,
                     Agent::InvalidRequest => codes::BAD_REQUEST,

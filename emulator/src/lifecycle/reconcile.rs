@@ -16,8 +16,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::api::compute::processes::look;
 use crate::api::compute::sandboxes::event::{Happening, emit};
 use crate::api::compute::sandboxes::{Sandbox, State};
+use crate::api::compute::services::Service;
 use crate::api::compute::snapshots::removal;
 use crate::app::App;
 use crate::http::idempotency::unknown_kept;
@@ -75,6 +77,7 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
                 app.store
                     .write(move |tx| -> ApiResult<()> {
                         tx.remove::<Sandbox>(org, id)?;
+                        tx.remove_children::<Service>(org, id)?;
                         Ok(())
                     })
                     .await?;
@@ -98,6 +101,8 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
             error.log
         ),
     }
+    // With the machines that go on: theirs may know what was being started.
+    look::recover(app).await?;
     report.unknown = torn(app, undone).await?;
     if report == Report::default() {
         tracing::debug!("reconciled: nothing to do");

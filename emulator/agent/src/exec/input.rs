@@ -75,7 +75,7 @@ async fn apply(
 
 impl Input {
     /// A command that does not read any more (closed its end) loses the bytes, as with a pipe.
-    async fn write(&mut self, bytes: &[u8]) {
+    pub async fn write(&mut self, bytes: &[u8]) {
         if let Self::Pipe(stream) | Self::Terminal(stream) = self
             && stream.write_all(bytes).await.is_err()
         {
@@ -83,7 +83,8 @@ impl Input {
         }
     }
 
-    async fn end(&mut self) {
+    /// Ends it; on a terminal that is a key.
+    pub async fn end(&mut self) {
         match self {
             Self::Terminal(terminal) => {
                 let _ = terminal.write_all(&[END_KEY]).await;

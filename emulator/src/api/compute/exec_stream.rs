@@ -125,7 +125,8 @@ impl Following {
     }
 }
 
-fn write(events: &mut Vec<u8>, name: &str, line: &Line) {
+/// Writes a line as an event.
+pub fn write(events: &mut Vec<u8>, name: &str, line: &Line) {
     let data = json!({ "type": name, "line": line.text, "data": line.with_end() });
     events.extend_from_slice(&sse::event(name, &data));
 }

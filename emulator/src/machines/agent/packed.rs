@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use miosa_agent::codec::Decoder;
 use miosa_agent::packed::{Packed, Unpacked};
 use miosa_agent::protocol::frame;
 
@@ -55,7 +54,7 @@ impl PackedStream {
 pub(super) async fn pack(agent: &Agent, path: &str) -> Result<PackedStream, MachineError> {
     let target = format!("/v1/pack?{}", query(&[("path", path)])?);
     let answer = agent.request(Method::GET, &target, whole(Bytes::new())).await?;
-    let frames = Frames { body: answer.into_body(), decoder: Decoder::default() };
+    let frames = Frames::of(answer);
     Ok(PackedStream { frames, ended: false })
 }
 

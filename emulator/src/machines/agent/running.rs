@@ -1,7 +1,7 @@
 //! Commands that run, as the emulator holds them.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::Method;
+use http::{Method, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use miosa_agent::codec::{Decoder, encode};
@@ -46,7 +46,7 @@ impl Running {
         let start = encode(frame::START, &to_json(&exec)?);
         write.try_send(start).map_err(unreachable)?;
         let answer = agent.request(Method::POST, "/v1/exec", body).await?;
-        let mut frames = Frames { body: answer.into_body(), decoder: Decoder::default() };
+        let mut frames = Frames::of(answer);
         let started: Started = match frames.next().await? {
             Some((frame::STARTED, started)) => parse(&started)?,
             Some((frame::FAILED, failure)) => {
@@ -135,11 +135,15 @@ impl Input {
 }
 
 pub(super) struct Frames {
-    pub(super) body: Incoming,
-    pub(super) decoder: Decoder,
+    body: Incoming,
+    decoder: Decoder,
 }
 
 impl Frames {
+    pub(super) fn of(answer: Response<Incoming>) -> Self {
+        Self { body: answer.into_body(), decoder: Decoder::default() }
+    }
+
     pub(super) async fn next(&mut self) -> Result<Option<(u8, Bytes)>, MachineError> {
         loop {
             if let Some(frame) = self.decoder.frame().map_err(unreachable)? {

@@ -53,10 +53,13 @@ pub struct Command {
     background: Option<bool>,
 }
 
+/// A command in either of its shapes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "expected a string, or a list of strings")]
-enum Words {
+pub enum Words {
+    /// A line for the shell, or a program beside its arguments.
     Line(String),
+    /// A program and its arguments.
     List(Vec<String>),
 }
 
@@ -94,21 +97,12 @@ impl Command {
         }
         let timeout = timeout(self.timeout, limits, headers)?;
         let command = words(self.command, self.cmd, self.args)?;
-        let cwd =
-            one_of(&[("cwd", self.cwd), ("working_dir", self.working_dir), ("dir", self.dir)])?;
-        if let Some(cwd) = &cwd
-            && (cwd.contains('\0') || cwd.len() >= 4096)
-        {
-            return Err(ApiError::field(
-                "cwd",
-                "must be a path of at most 4095 bytes, without NUL",
-            ));
-        }
+        let cwd = directory(self.cwd, self.working_dir, self.dir)?;
         let env = self.env.unwrap_or_default();
         check_env(&env)?;
         let exec = Exec {
             command,
-            cwd: cwd.filter(|cwd| !cwd.is_empty()),
+            cwd,
             env,
             timeout_ms: Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             stdin: self.stdin.is_some(),
@@ -119,7 +113,11 @@ impl Command {
     }
 }
 
-fn words(
+/// The command, in one of its spellings.
+///
+/// # Errors
+/// 422 naming the field.
+pub fn words(
     command: Option<Words>,
     cmd: Option<Words>,
     args: Option<Vec<String>>,
@@ -155,6 +153,24 @@ fn words(
         argv.iter().try_for_each(|argument| check_argument(field, argument))?;
     }
     Ok(command)
+}
+
+/// The working directory, in one of its spellings; an empty one says nothing.
+///
+/// # Errors
+/// 422 naming the field.
+pub fn directory(
+    cwd: Option<String>,
+    working_dir: Option<String>,
+    dir: Option<String>,
+) -> ApiResult<Option<String>> {
+    let cwd = one_of(&[("cwd", cwd), ("working_dir", working_dir), ("dir", dir)])?;
+    match &cwd {
+        Some(path) if path.contains('\0') || path.len() >= 4096 => {
+            Err(ApiError::field("cwd", "must be a path of at most 4095 bytes, without NUL"))
+        }
+        _ => Ok(cwd.filter(|cwd| !cwd.is_empty())),
+    }
 }
 
 fn check_argument(field: &str, text: &str) -> ApiResult<()> {
@@ -215,21 +231,33 @@ fn one_of(spellings: &[(&str, Option<String>)]) -> ApiResult<Option<String>> {
 fn timeout(asked: Option<u64>, limits: &Limits, headers: &HeaderMap) -> ApiResult<Duration> {
     let Some(asked) = asked else { return Ok(Duration::from_secs(limits.default)) };
     let in_milliseconds = asked >= MILLISECONDS
-        || headers
-            .get(USER_AGENT)
-            .and_then(|agent| agent.to_str().ok())
-            .is_some_and(|agent| agent.starts_with("miosa-elixir"));
+        || counts_milliseconds(headers);
     let timeout =
         if in_milliseconds { Duration::from_millis(asked) } else { Duration::from_secs(asked) };
     if timeout.is_zero() {
         return Err(ApiError::field("timeout", "must be at least 1 second"));
     }
     if timeout > Duration::from_secs(limits.most) {
-        let message = format!("must be at most {} seconds", limits.most);
-        return Err(ApiError::new(codes::TIMEOUT_TOO_LONG, format!("timeout: {message}"))
-            .details(json!([{ "field": "timeout", "message": message, "max": limits.most }])));
+        return Err(too_long("timeout", limits.most));
     }
     Ok(timeout)
+}
+
+/// Whether this client gives timeouts in milliseconds (miosa-elixir 1.1 documents them).
+pub fn counts_milliseconds(headers: &HeaderMap) -> bool {
+    agent(headers).starts_with("miosa-elixir")
+}
+
+/// What the client calls itself.
+pub fn agent(headers: &HeaderMap) -> &str {
+    headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default()
+}
+
+/// A timeout that is longer than any may be.
+pub fn too_long(field: &str, most: u64) -> ApiError {
+    let message = format!("must be at most {most} seconds");
+    ApiError::new(codes::TIMEOUT_TOO_LONG, format!("{field}: {message}"))
+        .details(json!([{ "field": field, "message": message, "max": most }]))
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl Session {
 }
 
 /// What cannot be started is the client's to mend: the program or the directory is not there.
-fn refused(error: MachineError, argv: bool, cwd: bool) -> ApiError {
+pub fn refused(error: MachineError, argv: bool, cwd: bool) -> ApiError {
     let MachineError::Agent(failure) = &error else { return error.into() };
     let of_the_request = matches!(
         failure.code,

@@ -16,6 +16,7 @@ use super::event::{Happening, emit};
 use super::show::{Reader, show};
 use super::transition::{settle, tell};
 use super::{Sandbox, State, snapshot_base};
+use crate::api::compute::services::{self, Service};
 use crate::api::platform::ownership;
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
@@ -57,6 +58,8 @@ pub struct Plan {
     pub region: Option<String>,
     /// See [`Sandbox`].
     pub boot_path: &'static str,
+    /// What starts with it.
+    pub services: Vec<services::request::Wanted>,
 }
 
 /// The handler.
@@ -147,6 +150,7 @@ pub fn intend(
         destroyed_at: None,
     };
     tx.insert(&sandbox)?;
+    services::request::intend(tx, app, &sandbox, &plan.services)?;
     Ok(sandbox)
 }
 
@@ -192,8 +196,11 @@ pub async fn make(
         Err(error) => Err(error.into()),
     };
     if made.is_err() {
-        let gone: ApiResult<bool> =
-            app.store.write(move |tx| Ok(tx.remove::<Sandbox>(org, id)?)).await;
+        let gone = app.store.write(move |tx| -> ApiResult<bool> {
+            tx.remove_children::<Service>(org, id)?;
+            Ok(tx.remove::<Sandbox>(org, id)?)
+        });
+        let gone = gone.await;
         if let Err(error) = gone {
             tracing::error!(sandbox = %id, "its row could not be removed: {:?}", error.log);
         }

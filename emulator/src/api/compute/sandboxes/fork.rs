@@ -87,6 +87,8 @@ pub async fn fork(
         env,
         region: source.region,
         boot_path: "fork",
+        // A fork has the files; what runs in the other one is the other one's.
+        services: Vec::new(),
     };
     let operation = exchange.operation();
     let (app_, snapshot, org) = (app.clone(), body.snapshot_id, source.org);

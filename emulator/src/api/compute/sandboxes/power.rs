@@ -7,6 +7,8 @@ use super::transition::{claim, not_running, settle, tell};
 use super::{Sandbox, State};
 use crate::api::compute::files::exports::Export;
 use crate::api::compute::previews::Preview;
+use crate::api::compute::processes::Process;
+use crate::api::compute::services::Service;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::{ApiError, ApiResult, codes};
@@ -306,6 +308,8 @@ where
         // Snapshots stay: a fork or a create can start from them.
         tx.remove_children::<Preview>(org, id)?;
         tx.remove_children::<Export>(org, id)?;
+        tx.remove_children::<Process>(org, id)?;
+        tx.remove_children::<Service>(org, id)?;
         if !ended {
             emit(tx, &app_, &sandbox, Happening::Destroyed("request"))?;
         }

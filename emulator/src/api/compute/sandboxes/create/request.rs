@@ -9,6 +9,7 @@ use super::{Plan, template};
 use crate::api::compute::sandboxes::fields::{self, Tags};
 use crate::api::compute::sandboxes::refused_fields::{field_not_emulated, refuse_unbuilt};
 use crate::api::compute::sandboxes::sizes;
+use crate::api::compute::services::request as services;
 use crate::http::ownership::Selectors;
 use crate::http::{ApiError, ApiResult, validation};
 use crate::machines::Base;
@@ -58,8 +59,8 @@ pub struct Create {
     fail_fast: Option<bool>,
     no_env: Option<bool>,
     bill_to: Option<Value>,
-    // Would change what the sandbox does, and are not built: refused when they say something.
     services: Option<Value>,
+    // Would change what the sandbox does, and are not built: refused when they say something.
     readiness_probe: Option<Value>,
     entrypoint: Option<Value>,
     setup_file: Option<Value>,
@@ -132,7 +133,6 @@ impl Create {
 
     fn refuse_unbuilt(&self) -> ApiResult<()> {
         refuse_unbuilt(&[
-            ("services", &self.services),
             ("readiness_probe", &self.readiness_probe),
             ("entrypoint", &self.entrypoint),
             ("setup_file", &self.setup_file),
@@ -233,6 +233,7 @@ impl Create {
             env,
             region: self.region,
             boot_path: "cold",
+            services: services::of_create(self.services)?,
         })
     }
 }
@@ -263,7 +264,6 @@ mod tests {
     #[test]
     fn a_field_that_would_change_what_happens_is_refused_by_name() {
         for (field, value) in [
-            ("services", json!([{ "name": "web" }])),
             ("setup_file", json!("#!/bin/sh")),
             ("database", json!(true)),
             ("github_repo_url", json!("https://example.com/x.git")),
