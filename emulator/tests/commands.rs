@@ -33,7 +33,8 @@ async fn a_command_is_answered_when_it_has_ended() {
 async fn a_command_over_its_time_is_a_result_and_over_the_bound_a_refusal() {
     let emulator = start().await;
     let sandbox = Sandbox::new(&emulator).await;
-    let result = run(&sandbox, json!({ "command": "echo a; exec sleep 300", "timeout_seconds": 1 })).await;
+    let result =
+        run(&sandbox, json!({ "command": "echo a; exec sleep 300", "timeout_seconds": 1 })).await;
     assert_eq!((&result["timed_out"], &result["exit_code"]), (&json!(true), &json!(-1)));
     assert_eq!(result["stdout"], "a\n");
     for seconds in [601, 30_000] {
@@ -54,9 +55,13 @@ async fn a_command_over_its_time_is_a_result_and_over_the_bound_a_refusal() {
 async fn too_much_output_and_bytes_that_are_no_text_are_said() {
     let emulator = start().await;
     let sandbox = Sandbox::new(&emulator).await;
-    let result = run(&sandbox, json!({ "command": "head -c 9000000 /dev/zero; printf 'a\\377' >&2" })).await;
+    let result =
+        run(&sandbox, json!({ "command": "head -c 9000000 /dev/zero; printf 'a\\377' >&2" })).await;
     assert_eq!(result["stdout_truncated"], true);
-    assert_eq!((&result["stderr"], &result["stderr_base64"]), (&json!("a\u{fffd}"), &json!("Yf8=")));
+    assert_eq!(
+        (&result["stderr"], &result["stderr_base64"]),
+        (&json!("a\u{fffd}"), &json!("Yf8="))
+    );
 }
 
 #[tokio::test]
@@ -187,7 +192,11 @@ async fn a_result_has_every_clients_keys_bare_and_under_data() {
     ] {
         let reply = sandbox.client.post(&sandbox.at(route), body).await;
         for keys in [reply.json(), reply.data(200)] {
-            assert_eq!((&keys["stdout"], &keys["output"]), (&json!("a\n"), &json!("a\n")), "{route}");
+            assert_eq!(
+                (&keys["stdout"], &keys["output"]),
+                (&json!("a\n"), &json!("a\n")),
+                "{route}"
+            );
             assert_eq!((&keys["stderr"], &keys["exit_code"]), (&json!(""), &json!(0)), "{route}");
             assert_eq!(keys["success"], true, "{route}");
             assert!(keys["duration_ms"].is_u64(), "{route}");

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::Job;
 use crate::exec::input::Input;
-use crate::exec::start::{self, Command};
 use crate::exec::see_through;
+use crate::exec::start::{self, Command};
 use crate::family::kill_session;
 use crate::machine::Machine;
 use crate::routes::signal_group;

@@ -22,7 +22,11 @@ struct Reader {
 }
 
 /// The frames. A reader that falls behind the log is told what it missed; it holds nobody up.
-pub fn frames(job: Arc<Job>, from: u64, follow: bool) -> impl Stream<Item = std::io::Result<Bytes>> {
+pub fn frames(
+    job: Arc<Job>,
+    from: u64,
+    follow: bool,
+) -> impl Stream<Item = std::io::Result<Bytes>> {
     let changes = job.changed.subscribe();
     // Beyond the end there is nothing to wait for: from there on is from now on.
     let from = from.min(job.log().range().1);

@@ -7,10 +7,10 @@ use miosa_agent::protocol::FileOp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::exec::broken;
 use super::exec::outcome::Outcome;
 use super::exec::request::{Command, Limits};
 use super::exec::session::Session;
-use super::exec::broken;
 use super::sandboxes::Sandbox;
 use super::sandboxes::awake::{awake, hold};
 use crate::app::App;

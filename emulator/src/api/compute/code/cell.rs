@@ -224,7 +224,8 @@ impl Ending {
             let text = format!("this sandbox has no {}", context.language.program());
             return Err(ApiError::field("language", text));
         }
-        let message = format!("the interpreter ended with exit code {code}; its variables are gone");
+        let message =
+            format!("the interpreter ended with exit code {code}; its variables are gone");
         Ok(self.gone(context, "InterpreterExited", message))
     }
 
@@ -266,10 +267,8 @@ impl Ending {
             add("error", Value::Null);
             add("traceback", Value::Null);
         }
-        let streams = [
-            ("stdout", bytes(&said.stdout), said.stdout_cut),
-            ("stderr", stderr, said.stderr_cut),
-        ];
+        let streams =
+            [("stdout", bytes(&said.stdout), said.stdout_cut), ("stderr", stderr, said.stderr_cut)];
         for (name, bytes, cut) in streams {
             if std::str::from_utf8(&bytes).is_err() && !cut {
                 add(&format!("{name}_base64"), STANDARD.encode(&bytes).into());
@@ -305,9 +304,7 @@ impl Trouble {
 /// Bytes from the hexadecimal digits of an interpreter.
 fn bytes(digits: &str) -> Vec<u8> {
     let pairs = digits.as_bytes().chunks(2);
-    pairs
-        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
+    pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -333,7 +330,10 @@ mod tests {
         let context = Context::new(Language::Python, "default").unwrap();
         let shown = Ending::default().show(&context, said(true, None));
         assert_eq!((&shown["ok"], &shown["result"]), (&json!(true), &json!(3)));
-        assert_eq!((&shown["stdout"], &shown["stdout_base64"]), (&json!("a\u{fffd}"), &json!("Yf8=")));
+        assert_eq!(
+            (&shown["stdout"], &shown["stdout_base64"]),
+            (&json!("a\u{fffd}"), &json!("Yf8="))
+        );
         assert_eq!((&shown["language"], &shown["context_lost"]), (&json!("python"), &json!(false)));
     }
 

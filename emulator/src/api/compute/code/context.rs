@@ -70,9 +70,9 @@ impl Context {
             Some(_) => Found::Anew,
             None => Found::New,
         };
-        let living = known.iter().filter(|job| {
-            job.state != JobState::Ended && Self::of_job(&job.id).is_some()
-        });
+        let living = known
+            .iter()
+            .filter(|job| job.state != JobState::Ended && Self::of_job(&job.id).is_some());
         if living.count() >= MOST {
             let text = format!("A sandbox has at most {MOST} contexts; reset one of them first.");
             return Err(ApiError::new(codes::RESOURCE_STATE, text));

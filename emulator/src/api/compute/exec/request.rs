@@ -230,8 +230,7 @@ fn one_of(spellings: &[(&str, Option<String>)]) -> ApiResult<Option<String>> {
 
 fn timeout(asked: Option<u64>, limits: &Limits, headers: &HeaderMap) -> ApiResult<Duration> {
     let Some(asked) = asked else { return Ok(Duration::from_secs(limits.default)) };
-    let in_milliseconds = asked >= MILLISECONDS
-        || counts_milliseconds(headers);
+    let in_milliseconds = asked >= MILLISECONDS || counts_milliseconds(headers);
     let timeout =
         if in_milliseconds { Duration::from_millis(asked) } else { Duration::from_secs(asked) };
     if timeout.is_zero() {

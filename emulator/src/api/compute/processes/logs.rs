@@ -176,7 +176,10 @@ mod tests {
     fn what_is_gone_and_what_is_no_text_is_said() {
         let kept = Kept { bytes: b"a\xff\n".to_vec(), lost: 0 };
         let shown = kept.show(10);
-        assert_eq!((&shown["lines"], &shown["text_base64"]), (&json!(["a\u{fffd}"]), &json!("Yf8K")));
+        assert_eq!(
+            (&shown["lines"], &shown["text_base64"]),
+            (&json!(["a\u{fffd}"]), &json!("Yf8K"))
+        );
         assert_eq!((&shown["truncated"], &shown["lost_bytes"]), (&json!(false), &json!(0)));
         let shown = Kept { bytes: b"b\nc\n".to_vec(), lost: 7 }.show(1);
         assert_eq!((&shown["text"], &shown["lost_bytes"]), (&json!("c\n"), &json!(7)));

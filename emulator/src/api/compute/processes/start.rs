@@ -105,8 +105,7 @@ async fn launch(agent: &Agent, process: &Process, wanted: Wanted) -> ApiResult<J
     let (argv, cwd) = (matches!(exec.command, Command::Argv(_)), exec.cwd.is_some());
     let id = job(process.id);
     let job = Job { id: id.clone(), exec, log_bytes: LOG, restart: Restart::No };
-    let started =
-        agent.start_job(&job).await.map_err(|error| refused(error, argv, cwd))?;
+    let started = agent.start_job(&job).await.map_err(|error| refused(error, argv, cwd))?;
     if let Some(bytes) = stdin
         && let Err(error) = agent.job_input(&id, bytes, !open).await
     {

@@ -58,7 +58,8 @@ impl Body {
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !starts || !fits || name.len() > 63 {
-            let rule = "must be a lower-case letter, then up to 62 lower-case letters, digits and dashes";
+            let rule =
+                "must be a lower-case letter, then up to 62 lower-case letters, digits and dashes";
             return Err(ApiError::field("name", rule));
         }
         let restart = self.restart()?;
