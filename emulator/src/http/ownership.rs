@@ -32,7 +32,7 @@ pub struct Selectors {
 }
 
 /// Who something is for, found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The workspace.
     pub workspace_id: Uuid,

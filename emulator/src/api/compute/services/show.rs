@@ -78,24 +78,25 @@ pub fn show(service: &Service, seen: &Seen) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{BTreeMap, HashMap};
 
     use miosa_agent::protocol::Exit;
     use uuid::Uuid;
 
     use super::*;
     use crate::clock::Timestamp;
+    use crate::http::ownership::Owner;
 
     fn service(wanted: bool) -> Service {
         Service {
             id: Uuid::nil(),
             org: Uuid::nil(),
-            owner: Default::default(),
+            owner: Owner::default(),
             sandbox_id: Uuid::nil(),
             name: "web".into(),
             command: "run".into(),
             cwd: None,
-            env: Default::default(),
+            env: BTreeMap::new(),
             restart: Restart::OnFailure,
             port: None,
             wanted,
