@@ -157,13 +157,12 @@ impl Resource for Process {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use miosa_agent::protocol::Exit;
 
     use super::*;
 
-    /// A process that runs.
-    pub fn running() -> Process {
+    fn running() -> Process {
         Process {
             id: Uuid::nil(),
             org: Uuid::nil(),
