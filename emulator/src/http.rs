@@ -23,6 +23,7 @@ pub mod rate_limit;
 pub mod request_id;
 pub mod route;
 pub mod scoped;
+pub mod socket;
 pub mod spool;
 pub mod sse;
 pub mod tickets;

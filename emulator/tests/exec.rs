@@ -275,3 +275,85 @@ async fn many_commands_run_at_once() {
         assert_eq!(result.unwrap()["stdout"], format!("{n}\n"));
     }
 }
+
+#[tokio::test]
+async fn a_command_by_ticket_starts_when_its_events_are_opened_and_runs_once() {
+    let emulator = start().await;
+    let sandbox = Sandbox::new(&emulator).await;
+    let body = json!({ "command": "echo $0 >> ran; echo a; echo b >&2; exit 4", "shell": "/bin/sh", "ticket": true });
+    let minted = sandbox.client.post(&sandbox.at("/exec/stream"), body).await;
+    let minted = minted.data(202);
+    let ticket = minted["ticket"].as_str().unwrap();
+    let url = minted["stream_url"].as_str().unwrap();
+    assert_eq!(minted["expires_in"], 60);
+    assert!(minted["expires_at"].as_u64().unwrap() > 1_700_000_000);
+    let base = format!("http://{}", emulator.address);
+    let path = url.strip_prefix(&base).unwrap();
+    assert!(path.ends_with(&format!("?ticket={ticket}")));
+    assert_eq!(sandbox.read("ran").await, None);
+    // Another stream is not what it was minted for, and another sandbox is not where.
+    let elsewhere = sandbox.at(&format!("/readiness/stream?ticket={ticket}"));
+    emulator.anonymous().get(&elsewhere).await.refused(401, "TICKET_INVALID");
+    let stream = emulator.anonymous().get(path).await;
+    assert_eq!(stream.header("content-type"), "text/event-stream");
+    let events = events(&stream.body);
+    let lines: Vec<_> = events.iter().filter(|(name, _)| name == "output").collect();
+    let said = |stream: &str| {
+        lines
+            .iter()
+            .filter(|(_, data)| data["stream"] == stream)
+            .map(|(_, data)| data["line"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((said("stdout"), said("stderr")), (vec![json!("a")], vec![json!("b")]));
+    let (name, exit) = events.last().unwrap();
+    assert_eq!(
+        (name.as_str(), &exit["exitCode"], &exit["exit_code"]),
+        ("exit", &json!(4), &json!(4))
+    );
+    emulator.anonymous().get(path).await.refused(401, "TICKET_USED");
+    assert_eq!(sandbox.read("ran").await.unwrap(), "/bin/sh\n");
+}
+
+#[tokio::test]
+async fn a_ticket_of_a_command_opens_with_a_credential_too_and_a_plain_one_does_not() {
+    let emulator = start().await;
+    let sandbox = Sandbox::new(&emulator).await;
+    let other = Sandbox::new(&emulator).await;
+    let body = json!({ "command": "echo a", "ticket": true });
+    let mint = async || {
+        let minted = sandbox.client.post(&sandbox.at("/exec/stream"), body.clone()).await;
+        minted.data(202)["ticket"].as_str().unwrap().to_owned()
+    };
+    let at = |sandbox: &Sandbox, ticket: &str| {
+        sandbox.at(&format!("/exec/stream/events?ticket={ticket}"))
+    };
+    let ticket = mint().await;
+    assert_eq!(events(&sandbox.client.get(&at(&sandbox, &ticket)).await.body).len(), 2);
+    sandbox.client.get(&at(&sandbox, &ticket)).await.refused(401, "TICKET_USED");
+    let ticket = mint().await;
+    sandbox.client.get(&at(&other, &ticket)).await.refused(401, "TICKET_INVALID");
+    let plain = sandbox.client.post("/sse/ticket", json!({})).await.data(200);
+    let path = at(&sandbox, plain["ticket"].as_str().unwrap());
+    emulator.anonymous().get(&path).await.refused(401, "TICKET_INVALID");
+    let ticket = mint().await;
+    sandbox.client.advance(61).await;
+    emulator.anonymous().get(&at(&sandbox, &ticket)).await.refused(401, "TICKET_EXPIRED");
+    let body = json!({ "command": "cat", "ticket": true, "stdin": "x".repeat(40_000) });
+    sandbox.client.post(&sandbox.at("/exec/stream"), body).await.refused(422, "VALIDATION_FAILED");
+}
+
+#[tokio::test]
+async fn a_client_of_a_ticket_that_goes_away_ends_its_command() {
+    let emulator = start().await;
+    let sandbox = Sandbox::new(&emulator).await;
+    let body = json!({ "command": "echo $$ > pid; exec sleep 300", "ticket": true });
+    let minted = sandbox.client.post(&sandbox.at("/exec/stream"), body).await.data(202);
+    let path =
+        sandbox.at(&format!("/exec/stream/events?ticket={}", minted["ticket"].as_str().unwrap()));
+    let stream = emulator.anonymous().request(Method::GET, &path).open().await;
+    let pid = pid_in(&sandbox, "pid").await;
+    assert!(sandbox.runs(pid).await);
+    drop(stream);
+    until(async || !sandbox.runs(pid).await).await;
+}

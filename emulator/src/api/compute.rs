@@ -4,6 +4,7 @@ pub mod code;
 pub mod commands;
 pub mod exec;
 pub mod exec_python;
+pub mod exec_socket;
 pub mod exec_stream;
 pub mod files;
 pub mod logs;
@@ -22,6 +23,7 @@ pub fn routes() -> Vec<Route> {
         sandboxes::routes(),
         exec::routes(),
         exec_python::routes(),
+        exec_socket::routes(),
         exec_stream::routes(),
         commands::routes(),
         processes::routes(),

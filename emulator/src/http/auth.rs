@@ -164,7 +164,11 @@ async fn check(app: &App, exchange: &Exchange, said: Said) -> ApiResult<()> {
     let presented = said.carried.and_then(|carried| match carried {
         Carried::Credential(presented) => Ok(presented),
         Carried::Ticket(ticket) => {
-            app.tickets.redeem(&app.clock, &ticket, route.map_or("", |route| route.path))
+            let route = route.map_or("", |route| route.path);
+            let redeemed = app.tickets.redeem(&app.clock, &ticket, route)?;
+            // A ticket without an errand is used up all the same, and must not be redeemed again for one.
+            exchange.bring(redeemed.errand.unwrap_or_else(|| Box::new(())));
+            Ok(redeemed.holder)
         }
     });
     let identified = match presented {

@@ -78,6 +78,7 @@ codes! {
     WORKSPACE_NOT_FOUND         422 final "chosen";
     PROJECT_NOT_FOUND           422 final "chosen";
     TIMEOUT_TOO_LONG            422 final "miosa-go 2.0";
+    UPGRADE_REQUIRED            426 final "chosen";
     RATE_LIMITED                429 retry "api-reference";
     INTERNAL                    500 final "api-reference";
     OUTCOME_UNKNOWN             500 final "chosen";

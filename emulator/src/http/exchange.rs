@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::route::RouteInfo;
+use super::tickets::Errand;
 use crate::clock::Timestamp;
 use crate::store::idempotency::Key;
 
@@ -49,6 +50,7 @@ pub struct Exchange {
     pub subject: OnceLock<Subject>,
     /// The idempotency key it has claimed, with the operation's id.
     pub claim: OnceLock<(Key, Uuid)>,
+    errand: Mutex<Option<Errand>>,
     notes: Mutex<Notes>,
 }
 
@@ -98,6 +100,7 @@ impl Exchange {
             address: OnceLock::new(),
             subject: OnceLock::new(),
             claim: OnceLock::new(),
+            errand: Mutex::default(),
             notes: Mutex::default(),
         }
     }
@@ -115,6 +118,16 @@ impl Exchange {
     /// The notes so far.
     pub fn notes(&self) -> Notes {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps the errand that its ticket carries.
+    pub fn bring(&self, errand: Errand) {
+        *self.errand.lock().unwrap_or_else(PoisonError::into_inner) = Some(errand);
+    }
+
+    /// The errand that its ticket carried.
+    pub fn take_errand(&self) -> Option<Errand> {
+        self.errand.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The operation that this request is: the claimed one, or a fresh id.

@@ -190,6 +190,8 @@ const SECRET_PARAMETERS: &[&str] = &[
     "authorization",
     "signature",
     "sig",
+    // The variables of a command that a WebSocket starts.
+    "env",
 ];
 
 /// Path and query with credentials struck out: by the parameter's name however it is written, and anything that

@@ -13,6 +13,8 @@ use http::HeaderMap;
 
 use super::sandboxes::Sandbox;
 use super::sandboxes::awake::{awake, hold};
+use miosa_agent::protocol::TerminalSize;
+
 use crate::app::App;
 use crate::http::exchange::ExchangeRef;
 use crate::http::idempotency::outcome_unknown;
@@ -61,4 +63,20 @@ pub fn broken(exchange: &ExchangeRef, error: ApiError) -> ApiError {
         return outcome_unknown().log(log);
     }
     error
+}
+
+/// The size of a terminal, in characters.
+///
+/// # Errors
+/// 422 when nobody could have such a one.
+pub fn terminal_size(rows: Option<u16>, cols: Option<u16>) -> ApiResult<TerminalSize> {
+    const USUAL: TerminalSize = TerminalSize { rows: 24, cols: 80 };
+    const MOST: u16 = 2000;
+    let size = TerminalSize { rows: rows.unwrap_or(USUAL.rows), cols: cols.unwrap_or(USUAL.cols) };
+    for (field, number) in [("rows", size.rows), ("cols", size.cols)] {
+        if !(1..=MOST).contains(&number) {
+            return Err(ApiError::field(field, format!("must be a whole number from 1 to {MOST}")));
+        }
+    }
+    Ok(size)
 }

@@ -2,11 +2,14 @@
 //!
 //! The events carry their type in the data too: miosa-typescript never looks at an event's name. `line` is the line,
 //! `data` is the same text with its line end, for consumers that join the pieces again.
+//!
+//! Who asks for a `ticket` gets one, and takes the events with it (`by_ticket`).
 
+mod by_ticket;
 pub mod lines;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
@@ -20,8 +23,10 @@ use super::sandboxes::Sandbox;
 use super::sandboxes::awake::{ActivityGuard, awake, hold};
 use crate::app::App;
 use crate::http::exchange::ExchangeRef;
+use crate::http::presented::Presented;
 use crate::http::{ApiError, ApiResult, Input, Route, Scoped, sse};
 use crate::machines::agent::Output;
+use crate::proxy::address::ClientHost;
 
 use lines::{Line, Lines};
 
@@ -35,6 +40,10 @@ pub fn routes() -> Vec<Route> {
             .family("exec")
             .scope("sandboxes:exec")
             .ends_with_client(),
+        Route::get(by_ticket::EVENTS, by_ticket::events)
+            .family("exec")
+            .scope("sandboxes:exec")
+            .ticketed(),
     ]
 }
 
@@ -42,24 +51,35 @@ async fn stream(
     State(app): State<App>,
     exchange: ExchangeRef,
     sandbox: Scoped<Sandbox>,
+    presented: Presented,
+    host: ClientHost,
     headers: HeaderMap,
     Input(command): Input<Command>,
 ) -> ApiResult<Response> {
+    let by_ticket = command.by_ticket();
     let command = command.check(&LIMITS, &headers)?;
     let agent = awake(&app, &sandbox).await?;
+    if by_ticket {
+        return by_ticket::mint(&app, &sandbox, command, presented, &host)
+            .map(IntoResponse::into_response);
+    }
     let id = app.ids.next();
     let session = Session::start(&app, &sandbox, &agent, id, command)
         .await
         .map_err(|error| broken(&exchange, error))?;
     let active = hold(&app, &sandbox);
-    Ok(sse::response(events(session, id, active)))
+    Ok(sse::response(events(session, id, active, write)))
 }
+
+/// Writes a line of one of the two streams as an event.
+type Write = fn(&mut Vec<u8>, &str, &Line);
 
 /// The command's lines as events. Only as fast as the client reads; dropping it kills the command.
 fn events(
     session: Session,
     id: Uuid,
     active: ActivityGuard,
+    write: Write,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     let following = Following {
         session,
@@ -67,6 +87,7 @@ fn events(
         stdout: Lines::default(),
         stderr: Lines::default(),
         ended: false,
+        write,
         _active: active,
     };
     futures_util::stream::unfold(following, |mut following| async move {
@@ -89,13 +110,14 @@ struct Following {
     stdout: Lines,
     stderr: Lines,
     ended: bool,
+    write: Write,
     _active: ActivityGuard,
 }
 
 impl Following {
     /// The next events, at least one.
     async fn next(&mut self) -> ApiResult<Bytes> {
-        let mut events = Vec::new();
+        let (mut events, write) = (Vec::new(), self.write);
         while events.is_empty() {
             match self.session.next().await? {
                 Some(Output::Stdout(bytes)) => {

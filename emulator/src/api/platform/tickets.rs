@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::http::presented::Presented;
 use crate::http::route::Access;
+use crate::http::tickets::Purpose;
 use crate::http::{Answer, ApiResult, Caller, Input, Route};
 
 /// Seconds (`api-reference/events`).
@@ -53,7 +54,9 @@ struct Asked {
 }
 
 fn mint(app: &App, caller: &Caller, presented: Presented, seconds: i64) -> ApiResult<Answer> {
-    let expires_at = app.clock.now(caller.org).plus_seconds(seconds);
-    let ticket = app.tickets.mint(presented, caller.org, expires_at, None)?;
-    Answer::ok(&json!({ "ticket": ticket, "expires_in": seconds, "expires_at": expires_at }))
+    let minted =
+        app.tickets.mint(&app.clock, caller.org, presented, seconds, Purpose::AnyStream)?;
+    Answer::ok(&json!({
+        "ticket": minted.text, "expires_in": seconds, "expires_at": minted.expires_at,
+    }))
 }

@@ -51,6 +51,10 @@ pub struct Command {
     detached: Option<bool>,
     /// The same.
     background: Option<bool>,
+    /// Of `exec/stream`: answer with a ticket for the events (`api-reference/streaming-exec`).
+    ticket: Option<bool>,
+    /// The shell that runs the line (`api-reference/streaming-exec`).
+    shell: Option<String>,
 }
 
 /// A command in either of its shapes.
@@ -84,6 +88,11 @@ pub struct Checked {
 }
 
 impl Command {
+    /// Whether the events are wanted by ticket.
+    pub fn by_ticket(&self) -> bool {
+        self.ticket == Some(true)
+    }
+
     /// Checks everything that can be wrong before a sandbox is woken for it.
     ///
     /// # Errors
@@ -96,7 +105,7 @@ impl Command {
             ));
         }
         let timeout = timeout(self.timeout, limits, headers)?;
-        let command = words(self.command, self.cmd, self.args)?;
+        let command = in_shell(words(self.command, self.cmd, self.args)?, self.shell)?;
         let cwd = directory(self.cwd, self.working_dir, self.dir)?;
         let env = self.env.unwrap_or_default();
         check_env(&env)?;
@@ -170,6 +179,20 @@ pub fn directory(
             Err(ApiError::field("cwd", "must be a path of at most 4095 bytes, without NUL"))
         }
         _ => Ok(cwd.filter(|cwd| !cwd.is_empty())),
+    }
+}
+
+/// The line in the shell that was asked for.
+fn in_shell(command: protocol::Command, shell: Option<String>) -> ApiResult<protocol::Command> {
+    let Some(shell) = shell.filter(|shell| !shell.is_empty()) else { return Ok(command) };
+    check_argument("shell", &shell)?;
+    match command {
+        protocol::Command::Shell(line) => {
+            Ok(protocol::Command::Argv(vec![shell, "-c".to_owned(), line]))
+        }
+        protocol::Command::Argv(_) => {
+            Err(ApiError::field("shell", "runs a line, not a program with its arguments"))
+        }
     }
 }
 
@@ -282,12 +305,16 @@ mod tests {
     fn every_spelling_of_a_command_is_read() {
         let shell = protocol::Command::Shell("echo a".into());
         let argv = protocol::Command::Argv(vec!["echo".into(), "a".into()]);
+        let dash = ["/bin/dash", "-c", "echo a"].map(str::to_owned).to_vec();
+        let dash = protocol::Command::Argv(dash);
         for (body, command) in [
             (json!({ "command": "echo a" }), &shell),
             (json!({ "cmd": "echo a" }), &shell),
             (json!({ "command": "echo a", "cmd": "echo a" }), &shell),
             (json!({ "cmd": "echo", "args": ["a"] }), &argv),
             (json!({ "command": ["echo", "a"] }), &argv),
+            (json!({ "command": "echo a", "shell": "" }), &shell),
+            (json!({ "command": "echo a", "shell": "/bin/dash" }), &dash),
         ] {
             assert_eq!(&check(body.clone()).unwrap().exec.command, command, "{body}");
         }
@@ -306,6 +333,7 @@ mod tests {
             (json!({ "command": "x".repeat(MAX_ARGUMENT + 1) }), "command"),
             (json!({ "command": [] }), "command"),
             (json!({ "command": "a", "cmd": "b" }), "cmd"),
+            (json!({ "command": ["a"], "shell": "sh" }), "shell"),
             (json!({ "command": "a", "cwd": "/a", "dir": "/b" }), "dir"),
             (json!({ "command": "a", "cwd": "/\u{0}" }), "cwd"),
             (json!({ "command": "a", "env": { "1A": "x" } }), "env.1A"),
