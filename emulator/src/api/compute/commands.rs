@@ -94,11 +94,12 @@ async fn run_command(
     exec.timeout_ms = u64::try_from(timeout.as_millis()).ok();
     let agent = awake(&app, &sandbox).await?;
     let _active = hold(&app, &sandbox);
-    let session = Session::start(&app, &agent, Checked { exec, stdin, timeout })
+    let id = app.ids.next();
+    let session = Session::start(&app, &sandbox, &agent, id, Checked { exec, stdin, timeout })
         .await
         .map_err(|error| broken(&exchange, error))?;
     let outcome = Outcome::collect(session).await.map_err(|error| broken(&exchange, error))?;
-    Ok(Answer::ok(&outcome.show(app.ids.next()))?.into_response())
+    Ok(Answer::ok(&outcome.show(id))?.into_response())
 }
 
 /// The detached commands, those that have ended included.

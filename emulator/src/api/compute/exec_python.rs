@@ -68,10 +68,12 @@ async fn run(
     let _active = hold(&app, &sandbox);
     let _script = Script { app: app.clone(), sandbox: sandbox.id, path: script.clone() };
     agent.write(&script, Some(0o600), Bytes::from(body.code)).await?;
-    let session =
-        Session::start(&app, &agent, command).await.map_err(|error| broken(&exchange, error))?;
+    let id = app.ids.next();
+    let session = Session::start(&app, &sandbox, &agent, id, command)
+        .await
+        .map_err(|error| broken(&exchange, error))?;
     let outcome = Outcome::collect(session).await.map_err(|error| broken(&exchange, error))?;
-    Answer::ok(&outcome.show(app.ids.next()))
+    Answer::ok(&outcome.show(id))
 }
 
 /// The file; it goes when the request has ended, also when its client went away.
