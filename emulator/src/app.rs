@@ -77,6 +77,8 @@ pub struct Patience {
     pub body: Duration,
     /// For open requests, at the end.
     pub grace: Duration,
+    /// Of a client, with `wait=true`, for the readiness of a sandbox (miosa-go 2.0).
+    pub ready: Duration,
 }
 
 impl Default for Patience {
@@ -85,6 +87,7 @@ impl Default for Patience {
             head: Duration::from_secs(30),
             body: Duration::from_secs(60),
             grace: Duration::from_secs(5),
+            ready: Duration::from_secs(30),
         }
     }
 }

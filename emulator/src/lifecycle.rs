@@ -12,6 +12,7 @@ mod shutdown;
 pub use reconcile::{Report, reconcile};
 pub use shutdown::shutdown;
 
+use crate::api::compute::sandboxes::startup;
 use crate::api::compute::services;
 use crate::app::App;
 use crate::recorder;
@@ -26,4 +27,12 @@ pub fn start(app: &App) {
     app.tasks.spawn(due::watch(app.clone()));
     app.tasks.spawn(recorder::run(app.clone()));
     app.tasks.spawn(reconcile::stragglers(app.clone()));
+    app.tasks.spawn(go_on(app.clone()));
+}
+
+/// Goes on with what an emulator before this one had begun for somebody.
+async fn go_on(app: App) {
+    if let Err(error) = startup::go_on(&app).await {
+        tracing::error!("what had begun does not go on: {} {:?}", error.message, error.log);
+    }
 }

@@ -177,11 +177,11 @@ async fn a_sandbox_is_found_by_id_slug_or_name() {
     client
         .post("/sandboxes", json!({ "template_id": "blank", "name": "my box" }))
         .await
-        .refused(409, "NAME_TAKEN");
+        .refused(409, "CONFLICT");
     client
         .post("/sandboxes", json!({ "template_id": "blank", "slug": "box" }))
         .await
-        .refused(409, "NAME_TAKEN");
+        .refused(409, "CONFLICT");
     assert_eq!(emulator.app.machines.list().await.unwrap().len(), 1);
 }
 
@@ -197,7 +197,7 @@ async fn a_patch_changes_what_it_names_and_leaves_the_rest() {
     assert_eq!((&patched["metadata"], &patched["timeout_sec"]), (&json!({ "k": 1 }), &json!(60)));
     assert!(patched["timeout_remaining_ms"].as_i64().unwrap() <= 60_000);
     let patch = |body| client.patch("/sandboxes/one", body);
-    patch(json!({ "name": "taken" })).await.refused(409, "NAME_TAKEN");
+    patch(json!({ "name": "taken" })).await.refused(409, "CONFLICT");
     patch(json!({ "timeout_sec": 0 })).await.refused(422, "VALIDATION_FAILED");
     patch(json!({ "slug": "Not A Slug" })).await.refused(422, "VALIDATION_FAILED");
     let always = patch(json!({ "always_on": true })).await.data(200);
@@ -311,7 +311,7 @@ async fn a_fork_has_the_files_and_the_original_goes_on() {
     let other = other.await.data(201);
     assert_eq!((&other["name"], &other["timeout_sec"]), (&json!("other"), &json!(60)));
     assert_eq!(said(&emulator, &other, "echo $A").await, "2\n");
-    fork(json!({ "name": "other" })).await.refused(409, "NAME_TAKEN");
+    fork(json!({ "name": "other" })).await.refused(409, "CONFLICT");
     fork(json!({ "template_id": "node" })).await.refused(422, "VALIDATION_FAILED");
     fork(json!({ "environment": "prod" })).await.refused(501, "not_emulated");
     fork(json!({ "snapshot_id": id(&source) })).await.refused(404, "snapshot_not_found");

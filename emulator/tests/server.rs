@@ -31,6 +31,7 @@ const SHORT: Patience = Patience {
     head: Duration::from_millis(300),
     body: Duration::from_millis(300),
     grace: Duration::from_secs(30),
+    ready: Duration::from_secs(30),
 };
 
 /// An emulator with routes of the test's own.

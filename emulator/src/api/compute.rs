@@ -10,6 +10,7 @@ pub mod files;
 pub mod logs;
 pub mod previews;
 pub mod processes;
+pub mod run;
 pub mod sandboxes;
 pub mod services;
 pub mod snapshots;
@@ -21,6 +22,7 @@ use crate::http::Route;
 pub fn routes() -> Vec<Route> {
     [
         sandboxes::routes(),
+        run::routes(),
         exec::routes(),
         exec_python::routes(),
         exec_socket::routes(),

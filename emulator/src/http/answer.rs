@@ -93,6 +93,15 @@ impl Answer {
         self
     }
 
+    /// Adds a field to the object itself.
+    #[must_use]
+    pub fn within(mut self, name: &str, field: Value) -> Self {
+        if let Self::One { value: Value::Object(members), .. } = &mut self {
+            members.insert(name.to_owned(), field);
+        }
+        self
+    }
+
     /// 200 with a part of a list, each item as `show` writes it.
     pub fn list<R: Resource, V: Serialize>(
         listing: Listing<R>,
@@ -240,7 +249,18 @@ impl IntoResponse for CommittedAnswer {
 impl Exchange {
     /// Writes the answer and, in the same transaction, the record that a replay answers from and the audit log's.
     pub fn commit(&self, tx: &Tx<'_>, answer: &Answer) -> ApiResult<CommittedAnswer> {
-        let kept = answer.render(self.envelope);
+        self.commit_with(tx, answer, &[])
+    }
+
+    /// The same with headers of its own.
+    pub fn commit_with(
+        &self,
+        tx: &Tx<'_>,
+        answer: &Answer,
+        headers: &[(HeaderName, &str)],
+    ) -> ApiResult<CommittedAnswer> {
+        let mut kept = answer.render(self.envelope);
+        kept.headers.extend(headers.iter().map(|(n, value)| (n.to_string(), (*value).to_owned())));
         if let Some(deed) = self.committed_deed(kept.status, answer) {
             tx.record_deed(&deed)?;
         }

@@ -65,6 +65,9 @@ codes! {
     SANDBOX_STARTING            409 retry "miosa-go 2.0";
     SANDBOX_NOT_RUNNING         409 final "miosa-cli";
     SANDBOX_NOT_PAUSED          409 final "hackerai";
+    BATCH_ALREADY_TERMINAL      409 final "miosa-go 2.0";
+    RESIZE_REQUIRES_RESTART     409 final "miosa-python 2.19";
+    RESIZE_UNSUPPORTED          409 final "miosa-python 2.19";
     SNAPSHOT_NOT_READY          409 final "miosa-python 2.19";
     SNAPSHOT_IN_USE             409 final "miosa-go 2.0";
     IDEMPOTENCY_PAYLOAD_MISMATCH 409 final "contract fixture public-v1";
@@ -79,6 +82,7 @@ codes! {
     PROJECT_NOT_FOUND           422 final "chosen";
     TIMEOUT_TOO_LONG            422 final "miosa-go 2.0";
     UPGRADE_REQUIRED            426 final "chosen";
+    INVALID_SETUP_FILE          422 final "miosa-go 2.0";
     RATE_LIMITED                429 retry "api-reference";
     INTERNAL                    500 final "api-reference";
     OUTCOME_UNKNOWN             500 final "chosen";
@@ -90,7 +94,7 @@ codes! {
     UNAVAILABLE                 503 retry "miosa-go 2.0";
     PREVIEW_NOT_LISTENING       503 retry "miosa-cli";
     PREVIEW_TIMEOUT             504 final "chosen";
-    SANDBOX_READY_TIMEOUT       504 retry "miosa-go 2.0";
+    SANDBOX_READY_TIMEOUT       504 final "miosa-go 2.0";
     NO_SPACE                    507 final "chosen";
 }
 

@@ -145,10 +145,11 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Taken(index) => {
                 let what = index.replace('_', " ");
-                let code = if index == "workspace_slug" {
-                    codes::WORKSPACE_NAME_EXISTS
-                } else {
-                    codes::NAME_TAKEN
+                let code = match index.as_str() {
+                    "workspace_slug" => codes::WORKSPACE_NAME_EXISTS,
+                    // miosa-go 2.0; in miosa-python 2.19 the other word is a snapshot's.
+                    "sandbox_name" | "sandbox_slug" => codes::CONFLICT,
+                    _ => codes::NAME_TAKEN,
                 };
                 Self::new(code, format!("This {what} is taken."))
             }

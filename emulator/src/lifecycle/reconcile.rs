@@ -3,6 +3,7 @@
 //! | row | machine | outcome |
 //! |---|---|---|
 //! | being made | any | both removed; its request may run anew under its key (so for a snapshot) |
+//! | being made, and somebody was told | any | failed, and says so; the machine is removed |
 //! | runs (or was about to pause, resume, be copied) | runs | goes on, with its processes |
 //! | runs (or …) | stopped | paused, files kept; ended, if it is not persistent and its timeout has come meanwhile |
 //! | paused | frozen or stopped | paused |
@@ -17,8 +18,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::api::compute::processes::look;
+use crate::api::compute::sandboxes::create::build;
 use crate::api::compute::sandboxes::event::{Happening, emit};
-use crate::api::compute::sandboxes::{Sandbox, State};
+use crate::api::compute::sandboxes::{Sandbox, State, startup};
 use crate::api::compute::services::Service;
 use crate::api::compute::snapshots::removal;
 use crate::app::App;
@@ -71,6 +73,7 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
         let machine = found.as_ref().and_then(|found| found.get(&id));
         match row.state {
             State::Destroyed => {}
+            State::Provisioning if row.told => fail(app, row, &mut report).await?,
             State::Provisioning => {
                 undone.push(row.operation);
                 report.undone += 1;
@@ -92,6 +95,7 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
         let lives = |row: &Sandbox| !matches!(row.state, State::Destroyed | State::Provisioning);
         report.orphans = orphans(app, lives, &rows, found).await;
     }
+    startup::cut_off_all(app, &rows, CUT_OFF).await?;
     // Copies without a row, and those of forks that were cut off, go now that no machine needs them.
     match removal::recover(app).await {
         Ok(cut_off) => undone.extend(cut_off),
@@ -111,6 +115,21 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
     }
     Ok(report)
 }
+
+/// Somebody was told that this sandbox is being made: it is not undone in silence.
+async fn fail(app: &App, row: &Sandbox, report: &mut Report) -> ApiResult<()> {
+    report.failed += 1;
+    let (org, id, app_, now) = (row.org, row.id, app.clone(), app.clock.now(row.org));
+    app.store
+        .write(move |tx| -> ApiResult<()> {
+            let Some(sandbox) = tx.get::<Sandbox>(org, id)? else { return Ok(()) };
+            build::failed(tx, &app_, sandbox, CUT_OFF.to_owned(), now)
+        })
+        .await
+}
+
+/// Why what was under way has failed.
+const CUT_OFF: &str = "the emulator ended while it was under way";
 
 /// One sandbox; `listed` says that its machine would be known if it were there.
 async fn settle(

@@ -118,6 +118,12 @@ impl Emulator {
         data
     }
 
+    /// Stops its tasks and its server, and settles nothing: as if it had been killed.
+    pub async fn stop_as_killed(mut self) -> tempfile::TempDir {
+        self.lives = false;
+        self.stop().await
+    }
+
     /// A client with this key.
     pub fn client(&self, key: &str) -> Client {
         Client { address: self.address, key: Some(key.to_owned()), headers: HeaderMap::new() }

@@ -19,6 +19,7 @@ pub mod runtimes;
 pub mod show;
 pub mod sizes;
 pub mod snapshot_base;
+pub mod startup;
 pub mod switch;
 pub mod transition;
 pub mod usage;

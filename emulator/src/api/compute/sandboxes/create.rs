@@ -1,29 +1,33 @@
-//! `POST /sandboxes`: read the body, decide what is asked for, make it, answer when commands can run.
+//! `POST /sandboxes`: read the body, decide what is asked for, make it, answer when commands can run, or with `wait`
+//! when it is ready or the wait is over.
 //!
 //! What can be asked for is [`request`]; from the [`Plan`] on, a fork goes the same way.
 
+pub mod build;
 pub mod request;
 pub mod template;
+pub mod wait;
 
 use std::collections::BTreeMap;
 
 use axum::extract::State as Extracted;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::request::{Create, CreateQuery};
-use super::event::{Happening, emit};
-use super::show::{Reader, show};
-use super::transition::{settle, tell};
+pub use self::build::make;
+use self::request::Create;
+use self::wait::{CreateQuery, Wait};
+use super::show::Reader;
+use super::startup::Startup;
 use super::{Sandbox, State, snapshot_base};
-use crate::api::compute::services::{self, Service};
+use crate::api::compute::services;
 use crate::api::platform::ownership;
 use crate::app::App;
-use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::ownership::Owner;
-use crate::http::{Answer, ApiResult, Caller, Input, Params};
-use crate::machines::{Base, Enforced, HostKind, MachineSpec, Shape};
+use crate::http::{ApiResult, Caller, Input, Params};
+use crate::machines::{Base, Enforced, HostKind, Shape};
 
 /// What a create, a fork or a restore asks for, checked.
 #[derive(Debug, Clone)]
@@ -60,6 +64,8 @@ pub struct Plan {
     pub boot_path: &'static str,
     /// What starts with it.
     pub services: Vec<services::request::Wanted>,
+    /// See [`Sandbox`].
+    pub startup: Startup,
 }
 
 /// The handler.
@@ -70,27 +76,43 @@ pub async fn create(
     reader: Reader,
     Params(query): Params<CreateQuery>,
     Input(body): Input<Create>,
-) -> ApiResult<CommittedAnswer> {
-    query.validate()?;
+) -> ApiResult<Response> {
+    let wait = query.wait()?;
+    let sandbox = intended(&app, &caller, body, exchange.operation()).await?;
+    match wait {
+        Wait::Running => {
+            make(&app, sandbox, reader, exchange).await.map(IntoResponse::into_response)
+        }
+        Wait::Ready(patience) => wait::hold(&app, sandbox, patience, reader, exchange).await,
+    }
+}
+
+/// Writes the row of the sandbox that a body asks for.
+///
+/// # Errors
+/// What is wrong with the body, 404 for what it names and is not there, 409 for a name that is taken.
+pub async fn intended(
+    app: &App,
+    caller: &Caller,
+    body: Create,
+    operation: Uuid,
+) -> ApiResult<Sandbox> {
     let selectors = body.selectors();
     selectors.validate()?;
     let snapshot = body.snapshot();
     let plan = body.plan()?;
-    let operation = exchange.operation();
-    let (app_, caller_) = (app.clone(), caller.clone());
-    let sandbox = app
-        .store
+    let (app_, caller) = (app.clone(), caller.clone());
+    app.store
         .write(move |tx| {
             let mut plan = plan;
             if let Some(named) = snapshot {
-                plan.base = snapshot_base::of(tx, &caller_, &named)?;
+                plan.base = snapshot_base::of(tx, &caller, &named)?;
                 plan.boot_path = "snapshot";
             }
-            let owner = ownership::resolve(tx, &app_, &caller_, &selectors)?;
-            intend(tx, &app_, plan, owner, (caller_.org, caller_.user_id), operation)
+            let owner = ownership::resolve(tx, &app_, &caller, &selectors)?;
+            intend(tx, &app_, plan, owner, (caller.org, caller.user_id), operation)
         })
-        .await?;
-    make(&app, sandbox, reader, exchange).await
+        .await
 }
 
 /// Writes the row of a sandbox that is about to be made.
@@ -148,66 +170,11 @@ pub fn intend(
         started_at: None,
         ready_at: None,
         destroyed_at: None,
+        told: false,
+        startup: plan.startup,
+        batch: None,
     };
     tx.insert(&sandbox)?;
     services::request::intend(tx, app, &sandbox, &plan.services)?;
     Ok(sandbox)
-}
-
-/// Makes the machine of a row that was written, and commits the outcome with the answer. On failure nothing is left.
-pub async fn make(
-    app: &App,
-    sandbox: Sandbox,
-    reader: Reader,
-    exchange: ExchangeRef,
-) -> ApiResult<CommittedAnswer> {
-    let (org, id, operation) = (sandbox.org, sandbox.id, sandbox.operation);
-    let started = std::time::Instant::now();
-    let spec = MachineSpec {
-        id,
-        operation,
-        base: sandbox.base.clone(),
-        shape: sandbox.shape,
-        env: sandbox.env.clone(),
-        hostname: sandbox.slug.clone(),
-    };
-    let created = app.machines.create(&spec).await;
-    let exists = created.is_ok();
-    let made = match created {
-        Ok(enforced) => {
-            let boot_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let app_ = app.clone();
-            settle(app, org, id, operation, move |tx, sandbox, now| {
-                sandbox.set_running(now);
-                sandbox.enforced = enforced;
-                sandbox.boot_ms = Some(boot_ms);
-                sandbox.started_at = Some(now);
-                sandbox.ready_at = Some(now);
-                emit(tx, &app_, sandbox, Happening::Created)?;
-                emit(tx, &app_, sandbox, Happening::Ready)?;
-                let answer = Answer::created(
-                    &show(&app_, sandbox, &reader),
-                    format!("/sandboxes/{}", sandbox.id),
-                )?;
-                exchange.commit(tx, &answer)
-            })
-            .await
-        }
-        Err(error) => Err(error.into()),
-    };
-    if made.is_err() {
-        let gone = app.store.write(move |tx| -> ApiResult<bool> {
-            tx.remove_children::<Service>(org, id)?;
-            Ok(tx.remove::<Sandbox>(org, id)?)
-        });
-        let gone = gone.await;
-        if let Err(error) = gone {
-            tracing::error!(sandbox = %id, "its row could not be removed: {:?}", error.log);
-        }
-        tell(app);
-        if exists {
-            super::power::reap(app, id).await;
-        }
-    }
-    made
 }

@@ -89,6 +89,7 @@ pub async fn fork(
         boot_path: "fork",
         // A fork has the files; what runs in the other one is the other one's.
         services: Vec::new(),
+        startup: source.startup.of_a_copy(),
     };
     let operation = exchange.operation();
     let (app_, snapshot, org) = (app.clone(), body.snapshot_id, source.org);

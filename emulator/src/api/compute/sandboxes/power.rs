@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::event::{Happening, emit};
 use super::transition::{claim, not_running, settle, tell};
-use super::{Sandbox, State};
+use super::{Sandbox, State, startup};
 use crate::api::compute::files::exports::Export;
 use crate::api::compute::previews::Preview;
 use crate::api::compute::processes::Process;
@@ -148,13 +148,19 @@ where
     match bring_back(app, &before).await {
         Ok(enforced) => {
             let app_ = app.clone();
-            settle(app, org, id, operation, move |tx, sandbox, now| {
+            let thawed = before.alive;
+            let settled = settle(app, org, id, operation, move |tx, sandbox, now| {
                 sandbox.set_running(now);
+                if !thawed {
+                    sandbox.startup.anew();
+                }
                 sandbox.enforced = enforced;
                 emit(tx, &app_, sandbox, Happening::Resumed)?;
                 answer(tx, sandbox)
             })
-            .await
+            .await?;
+            startup::begin(app, org, id);
+            Ok(settled)
         }
         Err(error) => {
             let broken = !matches!(

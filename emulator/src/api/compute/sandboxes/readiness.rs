@@ -1,4 +1,4 @@
-//! Whether commands can run: asked of the agent itself, once or as a stream.
+//! Whether commands can run (asked of the agent itself) and the readiness probe has passed, once or as a stream.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -52,10 +52,14 @@ pub async fn readiness(
     Extracted(app): Extracted<App>,
     sandbox: Scoped<Sandbox>,
 ) -> ApiResult<Answer> {
-    let ready = probe(&app, &sandbox).await;
-    let status = if ready { "ready" } else { "pending" };
-    let components: Map<String, Value> =
-        COMPONENTS.iter().map(|name| ((*name).to_owned(), json!({ "status": status }))).collect();
+    let commands = probe(&app, &sandbox).await;
+    let ready = commands && sandbox.ready();
+    let word = |ready| if ready { "ready" } else { "pending" };
+    let (status, of_commands) = (word(ready), word(commands));
+    let components: Map<String, Value> = COMPONENTS
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({ "status": of_commands })))
+        .collect();
     Answer::ok(&json!({
         "id": sandbox.id,
         "sandbox_id": sandbox.id,
@@ -63,8 +67,14 @@ pub async fn readiness(
         "ready_at": sandbox.ready_at.filter(|_| ready),
         "status": status,
         "state": sandbox.state.as_str(),
-        "readiness": { "status": status, "components": components },
+        // Of what the platform needs, as against what runs in the sandbox (miosa-cli).
+        "readiness": { "status": of_commands, "components": components },
         "components": components,
+        "probe": sandbox.startup.probe.as_ref().map(|probe| json!({
+            "probe": probe,
+            "status": status,
+            "error": sandbox.startup.probe_error,
+        })),
     }))
 }
 
@@ -90,7 +100,7 @@ async fn watch(app: App, org: Uuid, id: Uuid, frames: mpsc::Sender<Result<Bytes,
         let found: ApiResult<Option<Sandbox>> =
             app.store.read(move |view| view.get(org, id).map_err(ApiError::from)).await;
         match found {
-            Ok(Some(sandbox)) if probe(&app, &sandbox).await => {
+            Ok(Some(sandbox)) if sandbox.ready() && probe(&app, &sandbox).await => {
                 break frame("ready", &json!({ "ready_at": sandbox.ready_at }));
             }
             Ok(Some(sandbox)) if !matches!(sandbox.state, State::Error | State::Destroyed) => {}

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::startup::Startup;
 use crate::clock::Timestamp;
 use crate::http::ownership::Owner;
 use crate::machines::{Base, Enforced, HostKind, Shape};
@@ -52,6 +53,15 @@ impl State {
     pub fn is_transitional(self) -> bool {
         matches!(self, Self::Provisioning | Self::Snapshotting | Self::Pausing | Self::Resuming)
     }
+}
+
+/// Its place in the batch that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchItem {
+    /// The batch.
+    pub batch: Uuid,
+    /// From 0.
+    pub index: u32,
 }
 
 /// A sandbox as it is stored. What clients read is made from it by `show`.
@@ -128,6 +138,16 @@ pub struct Sandbox {
     pub ready_at: Option<Timestamp>,
     /// When its timeout ended it.
     pub destroyed_at: Option<Timestamp>,
+    /// Whether somebody knows of it, because its create was answered before it ran. What nobody knows of is undone when
+    /// it cannot be made; what somebody knows of fails and says why.
+    #[serde(default)]
+    pub told: bool,
+    /// What it does by itself once its machine runs.
+    #[serde(default)]
+    pub startup: Startup,
+    /// The batch that made it.
+    #[serde(default)]
+    pub batch: Option<BatchItem>,
 }
 
 impl Sandbox {
@@ -138,6 +158,11 @@ impl Sandbox {
             State::Snapshotting => self.running_since.is_some(),
             _ => false,
         }
+    }
+
+    /// Whether it runs and its readiness probe, if it has one, has passed.
+    pub fn ready(&self) -> bool {
+        self.runs() && !self.startup.probing
     }
 
     /// Milliseconds that it has run, up to `now`.
@@ -196,6 +221,7 @@ impl Resource for Sandbox {
             org: self.org,
             workspace: Some(self.owner.workspace_id),
             project: self.owner.project_id,
+            parent: self.batch.map(|item| item.batch),
             name: self.name.as_deref(),
             slug: Some(&self.slug),
             state: self.state.as_str(),

@@ -73,14 +73,14 @@ pub fn show(app: &App, sandbox: &Sandbox, reader: &Reader) -> Value {
         (metadata, json!(sandbox.tags))
     };
     let url = preview_url(app, sandbox, reader.host.as_deref());
-    // In three parts: one macro call cannot hold them all.
+    // In parts: one macro call cannot hold them all.
     let what = json!({
         "id": sandbox.id,
         "slug": sandbox.slug,
         "name": sandbox.name,
         "state": sandbox.state.as_str(),
         "status": sandbox.state.as_str(),
-        "ready": running,
+        "ready": sandbox.ready(),
         "template_id": sandbox.template_id,
         "template_type": sandbox.template_id,
         "image_id": sandbox.template_id,
@@ -132,11 +132,43 @@ pub fn show(app: &App, sandbox: &Sandbox, reader: &Reader) -> Value {
         "ready_at": sandbox.ready_at,
         "destroyed_at": sandbox.destroyed_at,
     });
-    let members = [what, whose, life].into_iter().filter_map(|part| match part {
+    let setup = show_setup(sandbox);
+    let members = [what, whose, life, setup].into_iter().filter_map(|part| match part {
         Value::Object(members) => Some(members),
         _ => None,
     });
     Value::Object(members.flatten().collect())
+}
+
+/// How far its setup has come (miosa-go 2.0).
+fn show_setup(sandbox: &Sandbox) -> Value {
+    let startup = &sandbox.startup;
+    let whole = startup.setup();
+    let file = startup.setup_file.as_ref().map(|setup| &setup.progress);
+    let repositories: Vec<Value> = startup
+        .repository
+        .iter()
+        .map(|repository| {
+            json!({
+                "url": repository.url,
+                "branch": repository.branch,
+                "path": repository.path,
+                "status": repository.progress.stand,
+                "error": repository.progress.error,
+            })
+        })
+        .collect();
+    json!({
+        "setup_status": whole.as_ref().map(|setup| setup.stand),
+        "setup_error": whole.as_ref().and_then(|setup| setup.error.as_ref()),
+        "setup_started_at": whole.as_ref().and_then(|setup| setup.started_at),
+        "setup_finished_at": whole.as_ref().and_then(|setup| setup.finished_at),
+        "setup_file_status": file.map(|setup| setup.stand),
+        "setup_file_error": file.and_then(|setup| setup.error.as_ref()),
+        "setup_repos": repositories,
+        "entrypoint": startup.entrypoint,
+        "readiness_probe": startup.probe,
+    })
 }
 
 /// The same metadata with every value as text.

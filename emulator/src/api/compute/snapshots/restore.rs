@@ -10,7 +10,7 @@ use super::{Snapshot, Status, check_state, emit};
 use crate::api::compute::sandboxes::event::{self, Happening};
 use crate::api::compute::sandboxes::show::{Reader, show};
 use crate::api::compute::sandboxes::transition::{settle, when_settled};
-use crate::api::compute::sandboxes::{Sandbox, State as SandboxState};
+use crate::api::compute::sandboxes::{Sandbox, State as SandboxState, startup};
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
@@ -29,7 +29,11 @@ pub(super) async fn restore(
     let before = begin(&app, &sandbox, snapshot, operation).await?;
     match app.machines.restore(before.id, snapshot).await {
         Ok(enforced) => {
-            commit(&app, before, enforced, snapshot, operation, (exchange, reader)).await
+            let (org, id) = (before.org, before.id);
+            let answer =
+                commit(&app, before, enforced, snapshot, operation, (exchange, reader)).await?;
+            startup::begin(&app, org, id);
+            Ok(answer)
         }
         Err(error) => {
             give_up(&app, before, operation, &error).await?;
@@ -90,6 +94,7 @@ async fn commit(
         // What it ran before counts; what it runs from now on is counted anew.
         sandbox.set_stopped(SandboxState::Resuming, false, now);
         sandbox.set_running(now);
+        sandbox.startup.anew();
         sandbox.enforced = enforced;
         let used = tx.modify::<Snapshot>(before.org, snapshot, |snapshot| {
             snapshot.last_used_at = Some(now);

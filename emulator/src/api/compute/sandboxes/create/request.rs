@@ -9,6 +9,9 @@ use super::{Plan, template};
 use crate::api::compute::sandboxes::fields::{self, Tags};
 use crate::api::compute::sandboxes::refused_fields::{field_not_emulated, refuse_unbuilt};
 use crate::api::compute::sandboxes::sizes;
+use crate::api::compute::sandboxes::startup::repository::Repository;
+use crate::api::compute::sandboxes::startup::setup_file::SetupFile;
+use crate::api::compute::sandboxes::startup::{Startup, entrypoint, probe};
 use crate::api::compute::services::request as services;
 use crate::http::ownership::Selectors;
 use crate::http::{ApiError, ApiResult, validation};
@@ -52,6 +55,12 @@ pub struct Create {
     region: Option<String>,
     runtime_profile: Option<String>,
     compute_placement_request: Option<Placement>,
+    readiness_probe: Option<probe::Asked>,
+    entrypoint: Option<String>,
+    setup_file: Option<Value>,
+    github_repo_url: Option<String>,
+    github_branch: Option<String>,
+    github_clone_path: Option<String>,
     skip_agent_runtime_profile: Option<bool>,
     // Nothing to do for these: creates are never queued, answers are never compact, nobody is billed.
     wait: Option<Value>,
@@ -61,13 +70,7 @@ pub struct Create {
     bill_to: Option<Value>,
     services: Option<Value>,
     // Would change what the sandbox does, and are not built: refused when they say something.
-    readiness_probe: Option<Value>,
-    entrypoint: Option<Value>,
-    setup_file: Option<Value>,
     database: Option<Value>,
-    github_repo_url: Option<Value>,
-    github_branch: Option<Value>,
-    github_clone_path: Option<Value>,
     environment: Option<Value>,
     environment_id: Option<Value>,
     env_id: Option<Value>,
@@ -85,29 +88,6 @@ struct Placement {
     pool_id: Option<String>,
     host_id: Option<String>,
     fallback: Option<String>,
-}
-
-/// The query.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct CreateQuery {
-    wait: Option<String>,
-}
-
-impl CreateQuery {
-    /// Seconds, or true or false. A create always waits until commands can run.
-    ///
-    /// # Errors
-    /// 400 for anything else.
-    pub fn validate(&self) -> ApiResult<()> {
-        let wait = self.wait.as_deref().unwrap_or_default();
-        let seconds = wait.parse::<u32>().is_ok_and(|seconds| seconds <= 600);
-        if seconds || matches!(wait, "true" | "false" | "True" | "False" | "") {
-            Ok(())
-        } else {
-            Err(ApiError::parameter("wait", "must be true, false, or 0 to 600 seconds"))
-        }
-    }
 }
 
 impl Create {
@@ -133,13 +113,7 @@ impl Create {
 
     fn refuse_unbuilt(&self) -> ApiResult<()> {
         refuse_unbuilt(&[
-            ("readiness_probe", &self.readiness_probe),
-            ("entrypoint", &self.entrypoint),
-            ("setup_file", &self.setup_file),
             ("database", &self.database),
-            ("github_repo_url", &self.github_repo_url),
-            ("github_branch", &self.github_branch),
-            ("github_clone_path", &self.github_clone_path),
             ("environment", &self.environment),
             ("environment_id", &self.environment_id),
             ("env_id", &self.env_id),
@@ -210,6 +184,21 @@ impl Create {
             self.memory_mb,
             self.disk_size_mb.or(self.disk_mb),
         )?;
+        let startup = Startup {
+            repository: Repository::of(
+                self.github_repo_url,
+                self.github_branch,
+                self.github_clone_path,
+            )?,
+            setup_file: SetupFile::of(self.setup_file)?,
+            entrypoint: self
+                .entrypoint
+                .filter(|line| !line.is_empty())
+                .map(entrypoint::checked)
+                .transpose()?,
+            probe: self.readiness_probe.map(probe::Asked::checked).transpose()?,
+            ..Startup::default()
+        };
         let metadata = self.metadata.unwrap_or_default();
         let env = self.env.unwrap_or_default();
         fields::env(&env)?;
@@ -234,6 +223,7 @@ impl Create {
             region: self.region,
             boot_path: "cold",
             services: services::of_create(self.services)?,
+            startup,
         })
     }
 }
@@ -264,11 +254,8 @@ mod tests {
     #[test]
     fn a_field_that_would_change_what_happens_is_refused_by_name() {
         for (field, value) in [
-            ("setup_file", json!("#!/bin/sh")),
             ("database", json!(true)),
-            ("github_repo_url", json!("https://example.com/x.git")),
             ("environment", json!("prod")),
-            ("readiness_probe", json!({ "type": "tcp", "port": 80 })),
             ("runtime_profile", json!("soma")),
             ("auto_start", json!(false)),
             ("allow_provision", json!(true)),
@@ -284,7 +271,7 @@ mod tests {
     #[test]
     fn fields_that_say_nothing_are_harmless() {
         plan(json!({
-            "services": [], "database": false, "setup_file": "", "environment": null, "allow_provision": false,
+            "services": [], "database": false, "setup_file": null, "environment": null, "allow_provision": false,
             "runtime_profile": "auto", "fail_fast": true, "no_env": true, "wait": true, "response_format": "compact",
             "agent_runtime_profile_id": "x", "skip_agent_runtime_profile": true, "auto_start": true,
             "compute_placement_request": { "provider": "miosa" },
