@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::compute::code::Turns;
 use crate::api::compute::sandboxes::activity::Activity;
+use crate::api::compute::sandboxes::measures::Measures;
 use crate::clock::Clock;
 use crate::http::auth::{AuthMode, Identities};
 use crate::http::exchange::Envelope;
@@ -123,6 +124,8 @@ pub struct Parts {
     pub activity: Activity,
     /// Whose turn it is in which interpreter.
     pub code: Turns,
+    /// What sandboxes used, over time.
+    pub measures: Measures,
     /// Who is this credential.
     pub identities: Arc<dyn Identities>,
     /// Tickets that open streams.
@@ -170,6 +173,7 @@ impl App {
             machines,
             activity: Activity::default(),
             code: Turns::default(),
+            measures: Measures::default(),
             identities,
             tickets: Tickets::default(),
             journal,

@@ -12,7 +12,7 @@ mod shutdown;
 pub use reconcile::{Report, reconcile};
 pub use shutdown::shutdown;
 
-use crate::api::compute::sandboxes::startup;
+use crate::api::compute::sandboxes::{measures, startup};
 use crate::api::compute::services;
 use crate::app::App;
 use crate::recorder;
@@ -27,6 +27,7 @@ pub fn start(app: &App) {
     app.tasks.spawn(due::watch(app.clone()));
     app.tasks.spawn(recorder::run(app.clone()));
     app.tasks.spawn(reconcile::stragglers(app.clone()));
+    app.tasks.spawn(measures::watch(app.clone()));
     app.tasks.spawn(go_on(app.clone()));
 }
 

@@ -242,6 +242,13 @@ pub trait MachineHost: Send + Sync {
     /// Puts the machine's files back to what the snapshot holds and starts it: processes end, later changes are gone.
     async fn restore(&self, id: Uuid, snapshot: Uuid) -> Result<Started, MachineError>;
 
+    /// Lets the machine use this much from now on, on the processes that run; what it is held to then, `None` when it has
+    /// no processes and the next start brings it. Asked only of a machine that is held to something.
+    async fn resize(&self, id: Uuid, shape: Shape) -> Result<Option<Enforced>, MachineError> {
+        let _ = (id, shape);
+        Err(MachineError::Host("this host holds no machine to anything".to_owned()))
+    }
+
     /// Removes a snapshot. Machines made from it keep working.
     async fn remove_snapshot(&self, snapshot: Uuid) -> Result<(), MachineError>;
 

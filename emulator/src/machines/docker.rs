@@ -32,8 +32,8 @@ pub use self::images::{OnProgress, Progress};
 use self::machine::{Aim, Engine};
 use super::templates::DEFAULT_TEMPLATE;
 use super::{
-    AgentStream, Found, HostKind, MachineError, MachineHost, MachineSpec, Note, NoteLevel, Pruned,
-    Sealed, Started, TemplateReadiness,
+    AgentStream, Enforced, Found, HostKind, MachineError, MachineHost, MachineSpec, Note,
+    NoteLevel, Pruned, Sealed, Shape, Started, TemplateReadiness,
 };
 
 /// How to use an engine.
@@ -177,6 +177,10 @@ impl MachineHost for DockerHost {
         let work = Box::pin(async move { engine.restore(id, snapshot).await });
         // It runs, as it did before; who comes back attaches to it.
         self.to_its_end(work, async {}).await
+    }
+
+    async fn resize(&self, id: Uuid, shape: Shape) -> Result<Option<Enforced>, MachineError> {
+        self.engine.resize(id, shape).await
     }
 
     async fn remove_snapshot(&self, snapshot: Uuid) -> Result<(), MachineError> {

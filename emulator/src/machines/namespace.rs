@@ -419,6 +419,19 @@ impl MachineHost for NamespaceHost {
         started
     }
 
+    async fn resize(&self, id: Uuid, shape: Shape) -> Result<Option<Enforced>, MachineError> {
+        let slot = self.slot(id);
+        let _gate = slot.gate.lock().await;
+        let meta = self.machine(id).await?;
+        let enforced = match slot.live() {
+            Some(live) => Some(blocking(move || live.resize(shape)).await?),
+            None => None,
+        };
+        self.on_disk(move |l| l.write_machine(id, &MachineMeta { shape, ..meta })).await?;
+        let processes = Some(self.config.processes);
+        Ok(enforced.map(|enforced| Enforced { processes, ..enforced }))
+    }
+
     async fn remove_snapshot(&self, snapshot: Uuid) -> Result<(), MachineError> {
         if let Some(path) = self.on_disk(move |l| l.discard_snapshot(snapshot)).await? {
             self.copier.delete(&path).await?;

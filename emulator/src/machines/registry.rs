@@ -16,7 +16,8 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::{
-    Agent, Base, Enforced, Found, MachineError, MachineHost, MachineSpec, Pruned, Sealed, Started,
+    Agent, Base, Enforced, Found, MachineError, MachineHost, MachineSpec, Pruned, Sealed, Shape,
+    Started,
 };
 
 /// A create may fetch or build an image first; a copy may be large.
@@ -225,6 +226,24 @@ impl Machines {
             inner.connect_or_stop(id, &slot, started, host.as_ref()).await
         })
         .await
+    }
+
+    /// Lets the machine use this much from now on; what it is held to then, `None` while it has no processes.
+    pub async fn resize(&self, id: Uuid, shape: Shape) -> Result<Option<Enforced>, MachineError> {
+        let host = self.needed()?.clone();
+        self.change(id, move |_| async move {
+            bounded("resizing a machine", SHORT, host.resize(id, shape)).await
+        })
+        .await
+    }
+
+    /// The agents of all machines that run.
+    pub fn agents(&self) -> Vec<(Uuid, Arc<Agent>)> {
+        let slots = lock(&self.0.slots);
+        let live = slots.iter().filter_map(|(id, slot)| {
+            Some((*id, lock(&slot.live).as_ref().map(|live| live.agent.clone())?))
+        });
+        live.filter(|(_, agent)| !agent.is_closed()).collect()
     }
 
     /// Removes a snapshot.

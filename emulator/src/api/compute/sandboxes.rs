@@ -11,10 +11,13 @@ pub mod event;
 pub mod fields;
 pub mod find;
 pub mod fork;
+pub mod measures;
+pub mod metrics;
 pub mod power;
 pub mod readiness;
 pub mod record;
 pub mod refused_fields;
+pub mod resources;
 pub mod runtimes;
 pub mod show;
 pub mod sizes;
@@ -46,6 +49,11 @@ pub fn routes() -> Vec<Route> {
         Route::post("/sandboxes/{id}/resume", switch::resume).scope(write).repeatable(),
         Route::post("/sandboxes/{id}/extend", change::extend).scope(write).repeatable(),
         Route::post("/sandboxes/{id}/fork", fork::fork).scope("sandboxes:create").repeatable(),
+        Route::patch("/sandboxes/{id}/tags", change::retag).scope(write).repeatable(),
+        Route::get("/sandboxes/{id}/resources", resources::read).scope(read),
+        Route::patch("/sandboxes/{id}/resources", resources::resize).scope(write).repeatable(),
+        Route::get("/sandboxes/{id}/metrics", metrics::metrics).scope(read),
+        Route::get("/sandboxes/{id}/ports", metrics::ports).scope(read),
         Route::get("/sandboxes/{id}/usage", usage::usage).scope(read),
         Route::get("/sandboxes/{id}/readiness", readiness::readiness)
             .scope(read)

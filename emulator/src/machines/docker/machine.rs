@@ -1,6 +1,7 @@
 //! What is done with one machine on an engine: its container is made, started, replaced, removed.
 
 use bollard::Docker;
+use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::{InspectContainerOptions, StopContainerOptionsBuilder};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -13,7 +14,9 @@ use super::plan::{Limits, Plan};
 use super::snapshots::Snapshots;
 use super::{DockerConfig, labels, plan};
 use crate::machines::agent::ELF;
-use crate::machines::{AgentStream, Base, Found, MachineError, MachineSpec, Started};
+use crate::machines::{
+    AgentStream, Base, Enforced, Found, MachineError, MachineSpec, Shape, Started,
+};
 
 /// Between TERM and KILL when a machine is stopped: the agent gives its processes two seconds and then ends.
 const STOP_SECONDS: i32 = 3;
@@ -152,6 +155,32 @@ impl Engine {
             }
         };
         Ok(Started { stream, enforced })
+    }
+
+    /// See [`MachineHost::resize`](crate::machines::MachineHost::resize). The engine keeps what it is told for the next
+    /// start.
+    pub async fn resize(&self, id: Uuid, shape: Shape) -> Result<Option<Enforced>, MachineError> {
+        let container = self.containers.find(id).await?;
+        let inspected =
+            self.docker.inspect_container(&container.id, None::<InspectContainerOptions>);
+        let pids = bounded("looking at a container", ASK, inspected)
+            .await?
+            .host_config
+            .and_then(|host| host.pids_limit);
+        let (nano_cpus, memory) = self.limits.of_shape(shape);
+        let update = ContainerUpdateBody {
+            nano_cpus,
+            memory,
+            memory_swap: memory,
+            ..ContainerUpdateBody::default()
+        };
+        let updated = self.docker.update_container(&container.id, update);
+        match bounded("changing a container's limits", ACT, updated).await {
+            Ok(_) => {}
+            Err(failed) if failed.is_missing() => return Err(MachineError::NotFound(id)),
+            Err(failed) => return Err(failed.into()),
+        }
+        Ok(container.alive().then(|| plan::enforced(nano_cpus, memory, pids)))
     }
 
     /// See [`MachineHost::attach`](crate::machines::MachineHost::attach).

@@ -9,7 +9,7 @@ use bollard::models::{
 use uuid::Uuid;
 
 use super::labels;
-use crate::machines::{Enforced, MachineSpec};
+use crate::machines::{Enforced, MachineSpec, Shape};
 
 /// Where the agent is inside a machine.
 pub const AGENT_PATH: &str = "/.miosa/agent";
@@ -59,6 +59,13 @@ impl Limits {
             processes: info.pids_limit.unwrap_or(false),
         }
     }
+
+    /// What a container of this shape is held to: billionths of a CPU, clamped to the engine's, and bytes.
+    pub fn of_shape(self, shape: Shape) -> (Option<i64>, Option<i64>) {
+        let cpus = i64::from(shape.vcpus.clamp(1, self.cpus));
+        let memory = i64::from(shape.memory_mb) * 1024 * 1024;
+        (self.cpu.then_some(cpus * 1_000_000_000), self.memory.then_some(memory))
+    }
 }
 
 /// A container to make.
@@ -89,8 +96,7 @@ pub struct Plan {
 impl Plan {
     /// Of a specification.
     pub fn new(spec: &MachineSpec, image: String, secret: String, limits: Limits) -> Self {
-        let cpus = i64::from(spec.shape.vcpus.clamp(1, limits.cpus));
-        let memory = i64::from(spec.shape.memory_mb) * 1024 * 1024;
+        let (nano_cpus, memory) = limits.of_shape(spec.shape);
         Self {
             machine: spec.id,
             operation: spec.operation,
@@ -99,8 +105,8 @@ impl Plan {
             env: spec.env.clone(),
             secret,
             hostname: spec.hostname.clone(),
-            nano_cpus: limits.cpu.then_some(cpus * 1_000_000_000),
-            memory: limits.memory.then_some(memory),
+            nano_cpus,
+            memory,
             pids: limits.processes.then_some(PIDS),
         }
     }
@@ -256,7 +262,7 @@ pub fn forgetting(of: &HashMap<String, String>, owner: &str, snapshot: Uuid) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machines::{Base, Shape};
+    use crate::machines::Base;
 
     fn plan(vcpus: u32) -> Plan {
         let spec = MachineSpec {

@@ -159,6 +159,22 @@ impl Group {
         Ok(())
     }
 
+    /// Sets other limits of memory and CPU where there are any; what a machine is held to then.
+    pub fn resize(&self, shape: Shape) -> io::Result<Enforced> {
+        let limits = Limits::clamped(shape, 0);
+        let mut enforced = self.enforced;
+        // Memory first: it is what can be refused.
+        if enforced.memory_mb.is_some() {
+            self.membership.dirs.iter().try_for_each(|dir| limits.change_memory(dir))?;
+            enforced.memory_mb = Some(limits.memory_mb);
+        }
+        if enforced.vcpus.is_some() {
+            self.membership.dirs.iter().try_for_each(|dir| limits.change_cpus(dir))?;
+            enforced.vcpus = Some(limits.cpus);
+        }
+        Ok(enforced)
+    }
+
     /// Lets them go on.
     pub fn thaw(&self) -> io::Result<()> {
         match &self.membership.thaw {
@@ -225,6 +241,31 @@ impl Limits {
                 group.freezer = Some(Freezer::V1(dir.to_owned()));
             }
         }
+    }
+
+    /// Of whichever version the group is of.
+    fn change_memory(&self, dir: &Path) -> io::Result<()> {
+        let limit = dir.join("memory.limit_in_bytes");
+        if limit.exists() {
+            // The limit with swap is never below the one without: it goes first on the way up, last on the way down.
+            let with_swap = dir.join("memory.memsw.limit_in_bytes");
+            let raised = fs::write(&with_swap, self.bytes());
+            fs::write(limit, self.bytes())?;
+            if raised.is_err() {
+                let _ = fs::write(with_swap, self.bytes());
+            }
+        }
+        let max = dir.join("memory.max");
+        if max.exists() { fs::write(max, self.bytes()) } else { Ok(()) }
+    }
+
+    fn change_cpus(&self, dir: &Path) -> io::Result<()> {
+        let quota = u64::from(self.cpus) * 100_000;
+        let (v1, v2) = (dir.join("cpu.cfs_quota_us"), dir.join("cpu.max"));
+        if v1.exists() {
+            fs::write(v1, quota.to_string())?;
+        }
+        if v2.exists() { fs::write(v2, format!("{quota} 100000")) } else { Ok(()) }
     }
 
     fn enable_v2(base: &Path) {

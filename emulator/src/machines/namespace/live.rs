@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::MachineError;
+use super::super::{Enforced, MachineError, Shape};
 use super::launch::Running;
 use super::{blocking, freeze, host};
 
@@ -63,6 +63,12 @@ impl Live {
         outcome.map_err(|e| host(format!("freezing: {e}")))?;
         self.frozen.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Lets them use this much from now on. Blocks.
+    pub fn resize(&self, shape: Shape) -> Result<Enforced, MachineError> {
+        let enforced = self.running.group.resize(shape);
+        enforced.map_err(|e| host(format!("changing limits: {e}")))
     }
 
     /// Lets them go on. Blocks.

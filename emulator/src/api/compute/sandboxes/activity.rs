@@ -76,6 +76,11 @@ impl Activity {
         Ok(())
     }
 
+    /// Whether a transition has shut the gate.
+    pub fn is_shut(&self, id: Uuid) -> bool {
+        self.slots().get(&id).is_some_and(|slot| slot.shut)
+    }
+
     /// Opens the gate.
     pub fn open(&self, id: Uuid) {
         if let Some(slot) = self.slots().get_mut(&id) {

@@ -93,6 +93,24 @@ pub async fn patch(
     Ok(answer)
 }
 
+/// The body of a change of the tags (miosa-go 2.0: a list; older command lines: a map).
+#[derive(Debug, Clone, Deserialize)]
+pub struct Retag {
+    tags: Tags,
+}
+
+/// `PATCH /sandboxes/{id}/tags`: these and no others.
+pub async fn retag(
+    app: Extracted<App>,
+    exchange: ExchangeRef,
+    reader: Reader,
+    sandbox: Scoped<Sandbox>,
+    Input(body): Input<Retag>,
+) -> ApiResult<CommittedAnswer> {
+    let body = Patch { tags: Some(body.tags), ..Patch::default() };
+    patch(app, exchange, reader, sandbox, Input(body)).await
+}
+
 fn ended(sandbox: &Sandbox) -> ApiError {
     ApiError::new(
         codes::RESOURCE_STATE,

@@ -272,6 +272,7 @@ pub async fn broke(app: &App, org: Uuid, id: Uuid, reason: &'static str) -> ApiR
 /// stops; the next start removes what is left.
 pub async fn reap(app: &App, id: Uuid) {
     app.activity.forget(id);
+    app.measures.forget(id);
     app.previews.close(id);
     // Without machines there is nothing to remove, or nobody who could.
     if app.machines.host().is_none() {

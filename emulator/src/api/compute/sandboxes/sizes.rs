@@ -20,6 +20,15 @@ pub const SIZES: &[(&str, Shape)] = &[
     ("xl", Shape { vcpus: 16, memory_mb: 32_768, disk_mb: 81_920 }),
 ];
 
+/// The most that one sandbox may ask for.
+pub const MOST: Shape = Shape { vcpus: 64, memory_mb: 262_144, disk_mb: 1_048_576 };
+
+/// The named size of this shape, or `custom`.
+pub fn name_of(shape: Shape) -> String {
+    let named = SIZES.iter().find(|(_, known)| *known == shape);
+    named.map_or(CUSTOM, |(name, _)| *name).to_owned()
+}
+
 /// The size and shape that a create asks for. What is not said is filled from the named size, else from `small`.
 ///
 /// # Errors
@@ -48,12 +57,11 @@ pub fn choose(
         }
     };
     let shape = Shape {
-        vcpus: within("cpu_count", vcpus, base.vcpus, 1, 64)?,
-        memory_mb: within("memory_mb", memory_mb, base.memory_mb, 128, 262_144)?,
-        disk_mb: within("disk_size_mb", disk_mb, base.disk_mb, 512, 1_048_576)?,
+        vcpus: within("cpu_count", vcpus, base.vcpus, 1, MOST.vcpus)?,
+        memory_mb: within("memory_mb", memory_mb, base.memory_mb, 128, MOST.memory_mb)?,
+        disk_mb: within("disk_size_mb", disk_mb, base.disk_mb, 512, MOST.disk_mb)?,
     };
-    let name = SIZES.iter().find(|(_, known)| *known == shape).map_or(CUSTOM, |(name, _)| *name);
-    Ok((name.to_owned(), shape))
+    Ok((name_of(shape), shape))
 }
 
 /// The contract of a shape, as records and the catalogue carry it.
