@@ -13,7 +13,7 @@ pub use reconcile::{Report, reconcile};
 pub use shutdown::shutdown;
 
 use crate::api::compute::sandboxes::{measures, startup};
-use crate::api::compute::services;
+use crate::api::compute::{batches, bulk, services};
 use crate::app::App;
 use crate::recorder;
 
@@ -33,7 +33,12 @@ pub fn start(app: &App) {
 
 /// Goes on with what an emulator before this one had begun for somebody.
 async fn go_on(app: App) {
-    if let Err(error) = startup::go_on(&app).await {
+    let all = async {
+        startup::go_on(&app).await?;
+        batches::dispatch::go_on(&app).await?;
+        bulk::work::go_on(&app).await
+    };
+    if let Err(error) = all.await {
         tracing::error!("what had begun does not go on: {} {:?}", error.message, error.log);
     }
 }

@@ -1,5 +1,7 @@
 //! The compute chapter.
 
+pub mod batches;
+pub mod bulk;
 pub mod code;
 pub mod commands;
 pub mod exec;
@@ -23,6 +25,8 @@ pub fn routes() -> Vec<Route> {
     [
         sandboxes::routes(),
         run::routes(),
+        batches::routes(),
+        bulk::routes(),
         exec::routes(),
         exec_python::routes(),
         exec_socket::routes(),

@@ -25,6 +25,8 @@ macro_rules! sources {
 const FAMILIES: &[Source] = sources![
     "components",
     "sandboxes",
+    "sandbox_batches",
+    "bulk",
     "exec",
     "processes",
     "services",

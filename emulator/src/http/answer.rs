@@ -84,6 +84,16 @@ impl Answer {
         })
     }
 
+    /// 202 with an object: what it speaks of goes on.
+    pub fn accepted(value: &impl Serialize) -> ApiResult<Self> {
+        Ok(Self::One {
+            status: StatusCode::ACCEPTED,
+            value: to_value(value)?,
+            beside: Map::new(),
+            location: None,
+        })
+    }
+
     /// Adds a field beside `data`.
     #[must_use]
     pub fn beside(mut self, name: &str, field: Value) -> Self {

@@ -124,6 +124,15 @@ impl Emulator {
         self.stop().await
     }
 
+    /// Ends where it stands, and waits for nothing: what is under way never comes to its end.
+    pub async fn killed(self) -> tempfile::TempDir {
+        let Self { server, data, stopping, cleaner, .. } = self;
+        std::mem::forget(cleaner);
+        drop(stopping);
+        server.abort();
+        data
+    }
+
     /// A client with this key.
     pub fn client(&self, key: &str) -> Client {
         Client { address: self.address, key: Some(key.to_owned()), headers: HeaderMap::new() }

@@ -57,8 +57,15 @@ const STATES: &[(&str, &str)] = &[
     ("destroyed", "destroyed"),
 ];
 
-/// What the query of a list says (`api-reference/sandboxes`; miosa-go 2.0 for the later filters).
-fn filter(caller: &Caller, query: &BTreeMap<String, String>) -> ApiResult<(Filter, Vec<String>)> {
+/// What the query of a list says (`api-reference/sandboxes`; miosa-go 2.0 for the later filters), and which of its names
+/// nobody knows.
+///
+/// # Errors
+/// 400 for a value that cannot be.
+pub fn filter(
+    caller: &Caller,
+    query: &BTreeMap<String, String>,
+) -> ApiResult<(Filter, Vec<String>)> {
     let mut filter =
         Filter { org: caller.org, workspace: caller.bound_workspace, ..Filter::default() };
     let (mut unread, mut external, mut include_errored) = (Vec::new(), false, None);
