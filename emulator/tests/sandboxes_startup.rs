@@ -264,3 +264,49 @@ async fn a_run_under_a_key_runs_once() {
     assert_eq!(first.data(201), second.data(201));
     assert_eq!(emulator.client(KEY).get("/sandboxes").await.json()["total"], 1);
 }
+
+#[tokio::test]
+async fn a_template_start_installs_serves_and_says_where() {
+    let emulator = start().await;
+    let sandbox = Sandbox::new(&emulator).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let path = sandbox.at("/template/start");
+    let begin = async |body: Value| sandbox.client.post(&path, body).await;
+    begin(json!({})).await.refused(422, "VALIDATION_FAILED");
+    begin(json!({ "start_command": "x", "start_timeout_sec": 9999 }))
+        .await
+        .refused(422, "TIMEOUT_TOO_LONG");
+    let failed =
+        begin(json!({ "install_command": "echo no >&2; exit 4", "start_command": "true" }))
+            .await
+            .data(200);
+    assert_eq!(
+        (&failed["status"], &failed["preview_url"]),
+        (&json!("install_failed"), &Value::Null)
+    );
+    assert_eq!(
+        (&failed["install"]["exit_code"], &failed["install"]["error"]),
+        (&json!(4), &json!("no"))
+    );
+    let started = begin(json!({
+        "install_command": "mkdir -p site && echo it works > site/index.html",
+        "start_command": format!("python3 -m http.server {port} --bind 127.0.0.1 --directory site"),
+        "port": port, "start_timeout_sec": 30,
+        "readiness_probe": { "type": "http", "port": port, "path": "/index.html" },
+    }))
+    .await
+    .data(200);
+    assert_eq!(
+        (&started["status"], &started["ready"]),
+        (&json!("running"), &json!(true)),
+        "{started}"
+    );
+    let previews = sandbox.client.get(&sandbox.at("/previews")).await.data(200);
+    assert_eq!(previews[0]["url"], started["preview_url"]);
+    assert_eq!((&previews[0]["port"], &previews[0]["ready"]), (&json!(port), &json!(true)));
+    let dead = begin(json!({ "start_command": "exit 1", "port": 1, "start_timeout_sec": 1 }))
+        .await
+        .data(200);
+    assert_eq!((&dead["status"], &dead["ready"]), (&json!("not_ready"), &json!(false)));
+    assert!(dead["readiness_error"].is_string());
+}

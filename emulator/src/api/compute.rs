@@ -16,6 +16,7 @@ pub mod run;
 pub mod sandboxes;
 pub mod services;
 pub mod snapshots;
+pub mod template_start;
 pub mod templates;
 
 use crate::http::Route;
@@ -25,6 +26,7 @@ pub fn routes() -> Vec<Route> {
     [
         sandboxes::routes(),
         run::routes(),
+        template_start::routes(),
         batches::routes(),
         bulk::routes(),
         exec::routes(),

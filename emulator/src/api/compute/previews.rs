@@ -128,6 +128,19 @@ struct Plan {
     external: [Option<String>; 3],
 }
 
+impl Plan {
+    fn public(port: u16) -> Self {
+        Self {
+            port,
+            name: None,
+            visibility: Visibility::Public,
+            ttl: None,
+            metadata: Map::new(),
+            external: [None, None, None],
+        }
+    }
+}
+
 impl Create {
     fn plan(self) -> ApiResult<Plan> {
         let visibility = match self.visibility.as_deref() {
@@ -170,7 +183,10 @@ async fn create(
     sandbox: Scoped<Sandbox>,
     Input(body): Input<Create>,
 ) -> ApiResult<CommittedAnswer> {
-    make(&app, &caller, exchange, host, sandbox.0, body.plan()?).await
+    make(&app, &caller, host, sandbox.0, body.plan()?, move |tx, answer| {
+        exchange.commit(tx, answer)
+    })
+    .await
 }
 
 /// `expose` is a public preview of the port under an older name, with its URL at the top (miosa-python 2.19,
@@ -183,26 +199,44 @@ async fn expose(
     sandbox: Scoped<Sandbox>,
     Input(body): Input<Expose>,
 ) -> ApiResult<CommittedAnswer> {
-    let usual = templates::find(&sandbox.template_id).and_then(|template| template.preview_port);
-    let plan = Plan {
-        port: body.port.map(port).transpose()?.or(usual).unwrap_or(USUAL_PORT),
-        name: None,
-        visibility: Visibility::Public,
-        ttl: None,
-        metadata: Map::new(),
-        external: [None, None, None],
-    };
-    make(&app, &caller, exchange, host, sandbox.0, plan).await
+    let asked = body.port.map(port).transpose()?;
+    let port = asked.unwrap_or_else(|| usual_port(&sandbox));
+    let plan = Plan::public(port);
+    make(&app, &caller, host, sandbox.0, plan, move |tx, answer| exchange.commit(tx, answer)).await
 }
 
-async fn make(
+/// The port that a sandbox of this template usually serves on.
+pub fn usual_port(sandbox: &Sandbox) -> u16 {
+    let template = templates::find(&sandbox.template_id);
+    template.and_then(|template| template.preview_port).unwrap_or(USUAL_PORT)
+}
+
+/// Opens a public preview of a port, or finds the one that is there; answers its record.
+///
+/// # Errors
+/// 409 when the sandbox has no ports any more, or the port has a private preview.
+pub async fn open(
     app: &App,
     caller: &Caller,
-    exchange: ExchangeRef,
+    host: String,
+    sandbox: Sandbox,
+    port: u16,
+) -> ApiResult<Value> {
+    make(app, caller, host, sandbox, Plan::public(port), |_, answer| match answer {
+        Answer::One { value, .. } => Ok(value.clone()),
+        _ => Err(ApiError::internal("a preview is no object")),
+    })
+    .await
+}
+
+async fn make<T: Send + 'static>(
+    app: &App,
+    caller: &Caller,
     host: String,
     sandbox: Sandbox,
     plan: Plan,
-) -> ApiResult<CommittedAnswer> {
+    commit: impl FnOnce(&Tx<'_>, &Answer) -> ApiResult<T> + Send + 'static,
+) -> ApiResult<T> {
     if matches!(sandbox.state, SandboxState::Destroyed | SandboxState::Error) {
         return Err(ApiError::new(
             codes::SANDBOX_NOT_RUNNING,
@@ -234,7 +268,7 @@ async fn make(
                     ));
                 }
                 let answer = Answer::ok(&view(&known))?;
-                return Ok((exchange.commit(tx, &answer)?, known.id));
+                return Ok((commit(tx, &answer)?, known.id));
             }
             // One that has expired makes room.
             if let Some(expired) = of_port(tx, &sandbox, plan.port)? {
@@ -247,7 +281,7 @@ async fn make(
             }
             let location = format!("/sandboxes/{}/previews/{id}", sandbox.id);
             let answer = Answer::created(&view(&preview), location)?;
-            Ok((exchange.commit(tx, &answer)?, id))
+            Ok((commit(tx, &answer)?, id))
         })
         .await;
     let (committed, preview) = made.inspect_err(|error| {
