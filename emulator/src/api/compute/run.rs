@@ -7,6 +7,7 @@ use axum::extract::State;
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::exec::broken;
 use super::exec::outcome::Outcome;
@@ -44,7 +45,8 @@ async fn run(
     let intended = intended(&app, &caller, create, exchange.operation()).await?;
     let key = (intended.org, intended.id);
     let sandbox = build(&app, intended, |_, sandbox| Ok(sandbox.clone())).await?;
-    let outcome = match first(&app, &sandbox, command).await {
+    let exec = app.ids.next();
+    let outcome = match first(&app, &sandbox, exec, command).await {
         Ok(outcome) => outcome,
         Err(error) => {
             if let Err(left) = power::remove(&app, key, |_| Ok(())).await {
@@ -53,7 +55,7 @@ async fn run(
             return Err(broken(&exchange, error));
         }
     };
-    let said = outcome.show(app.ids.next());
+    let said = outcome.show(exec);
     let app_ = app.clone();
     app.store
         .write(move |tx| -> ApiResult<CommittedAnswer> {
@@ -66,10 +68,15 @@ async fn run(
         .await
 }
 
-async fn first(app: &App, sandbox: &Sandbox, command: Checked) -> ApiResult<Outcome> {
+async fn first(
+    app: &App,
+    sandbox: &Sandbox,
+    exec: Uuid,
+    command: Checked,
+) -> ApiResult<Outcome> {
     let agent = awake(app, sandbox).await?;
     let _active = hold(app, sandbox);
-    Outcome::collect(Session::start(app, &agent, command).await?).await
+    Outcome::collect(Session::start(app, sandbox, &agent, exec, command).await?).await
 }
 
 /// The create and the command of one body; a field that neither knows is remembered.
