@@ -68,12 +68,7 @@ async fn run(
         .await
 }
 
-async fn first(
-    app: &App,
-    sandbox: &Sandbox,
-    exec: Uuid,
-    command: Checked,
-) -> ApiResult<Outcome> {
+async fn first(app: &App, sandbox: &Sandbox, exec: Uuid, command: Checked) -> ApiResult<Outcome> {
     let agent = awake(app, sandbox).await?;
     let _active = hold(app, sandbox);
     Outcome::collect(Session::start(app, sandbox, &agent, exec, command).await?).await
