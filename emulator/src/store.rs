@@ -12,6 +12,7 @@ pub mod document;
 pub mod feed;
 pub mod idempotency;
 pub mod lock;
+mod moving;
 pub mod outbox;
 pub mod page;
 mod schema;
@@ -26,6 +27,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{Notify, oneshot};
 
 pub use document::{Column, Keys, Resource};
+pub use moving::Moving;
 pub use page::{Filter, Listing, Paging};
 
 /// Why the store could not do it.

@@ -37,6 +37,8 @@ const FAMILIES: &[Source] = sources![
     "templates",
     "workspaces",
     "projects",
+    "policies",
+    "quotas",
     "api_keys",
     "service_accounts",
     "events",

@@ -13,7 +13,11 @@ pub mod api_keys;
 pub mod audit;
 pub mod device_login;
 pub mod events;
+pub mod limits;
+pub mod members;
+pub mod policies;
 pub mod projects;
+pub mod quotas;
 pub mod scopes;
 pub mod service_accounts;
 pub mod tickets;
@@ -41,6 +45,10 @@ pub fn routes() -> Vec<Route> {
         device_login::routes(),
         events::routes(),
         audit::routes(),
+        members::routes(),
+        policies::routes(),
+        quotas::routes(),
+        limits::routes(),
     ]
     .into_iter()
     .flatten()

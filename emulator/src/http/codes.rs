@@ -56,6 +56,7 @@ codes! {
     NOT_FOUND                   404 final "miosa-go 2.0";
     ROUTE_NOT_FOUND             404 final "chosen";
     TEMPLATE_NOT_FOUND          404 final "miosa-cli";
+    ORG_NOT_FOUND               404 final "miosa-python 2.19";
     METHOD_NOT_ALLOWED          405 final "chosen";
     REQUEST_TIMEOUT             408 final "chosen";
     CONFLICT                    409 final "miosa-go 2.0";
@@ -70,8 +71,12 @@ codes! {
     RESIZE_UNSUPPORTED          409 final "miosa-python 2.19";
     SNAPSHOT_NOT_READY          409 final "miosa-python 2.19";
     SNAPSHOT_IN_USE             409 final "miosa-go 2.0";
+    LAST_OWNER                  409 final "miosa-python 2.19";
+    ALREADY_ACCEPTED            409 final "miosa-python 2.19";
+    REVOKED                     409 final "miosa-python 2.19";
     IDEMPOTENCY_PAYLOAD_MISMATCH 409 final "contract fixture public-v1";
     IDEMPOTENCY_IN_PROGRESS     409 retry "chosen";
+    EXPIRED                     410 final "miosa-python 2.19";
     PAYLOAD_TOO_LARGE           413 final "api-reference";
     FILE_TOO_LARGE              413 final "api-reference/files";
     ARCHIVE_TOO_LARGE           413 final "chosen";
@@ -83,7 +88,10 @@ codes! {
     TIMEOUT_TOO_LONG            422 final "miosa-go 2.0";
     UPGRADE_REQUIRED            426 final "chosen";
     INVALID_SETUP_FILE          422 final "miosa-go 2.0";
+    PLAN_CAP_EXCEEDED           422 final "miosa-python 2.19";
+    NOT_TENANT_MEMBER           422 final "miosa-python 2.19";
     RATE_LIMITED                429 retry "api-reference";
+    MEMBER_LIMIT_REACHED        429 retry "miosa-go 2.0";
     INTERNAL                    500 final "api-reference";
     OUTCOME_UNKNOWN             500 final "chosen";
     not_emulated                501 final "chosen";
@@ -114,6 +122,8 @@ pub fn not_found(kind: &str) -> Code {
         "command" => "command_not_found",
         "service" => "service_not_found",
         "template" => "TEMPLATE_NOT_FOUND",
+        // What names an invite is its token (miosa-python 2.19).
+        "workspace_invite" => "INVALID_TOKEN",
         _ => "NOT_FOUND",
     };
     Code { name, status: 404, retryable: false, source: "api-reference" }

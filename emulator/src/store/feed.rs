@@ -89,6 +89,17 @@ impl View<'_> {
         Ok(events)
     }
 
+    /// How many events the feed has.
+    pub fn feed_count(&self, feed: &Feed) -> Result<u64, StoreError> {
+        let (clause, values) = feed.clause();
+        let sql = format!("SELECT count(*) FROM events WHERE {clause}");
+        let count: i64 = self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row(params_from_iter(values), |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     /// The place after which the newest `backlog` events of the feed stand.
     pub fn feed_start(&self, feed: &Feed, backlog: u32) -> Result<i64, StoreError> {
         if backlog == 0 {

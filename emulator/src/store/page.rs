@@ -147,6 +147,49 @@ impl View<'_> {
         self.total::<R>(filter, &clause, &values)
     }
 
+    /// Every document that passes the filter, newest first: for what is small by nature (the keys of a workspace).
+    pub fn every<R: Resource>(&self, filter: &Filter) -> Result<Vec<R>, StoreError> {
+        let mut items = Vec::new();
+        let mut before = None;
+        loop {
+            let part = self.page::<R>(filter, Paging::Cursor { before, size: 200 })?;
+            items.extend(part.items);
+            before = part.next_cursor;
+            if before.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// How many documents that pass the filter are in each state.
+    pub fn count_states<R: Resource>(
+        &self,
+        filter: &Filter,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let (clause, values) = filter.clause::<R>();
+        let sql = format!(
+            "SELECT state, count(*) FROM documents WHERE {clause} GROUP BY state ORDER BY state"
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(values), |row| {
+            Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The sum of a number in the bodies of the documents that pass the filter; where it is null it counts nothing.
+    pub fn sum<R: Resource>(&self, filter: &Filter, path: &str) -> Result<u64, StoreError> {
+        let (clause, values) = filter.clause::<R>();
+        let sql =
+            format!("SELECT ifnull(sum(json_extract(body, ?)), 0) FROM documents WHERE {clause}");
+        let values = std::iter::once(Sql::Text(path.to_owned())).chain(values);
+        let sum: i64 = self
+            .conn
+            .prepare_cached(&sql)?
+            .query_row(params_from_iter(values), |row| row.get(0))?;
+        Ok(u64::try_from(sum).unwrap_or(0))
+    }
+
     fn total<R: Resource>(
         &self,
         filter: &Filter,

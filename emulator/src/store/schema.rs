@@ -110,7 +110,9 @@ CREATE UNIQUE INDEX service_name ON documents (parent, trim(name)) WHERE kind = 
 CREATE UNIQUE INDEX api_key_preset_name ON documents (org, trim(name)) WHERE kind = 'api_key_preset' AND name IS NOT NULL;
 CREATE UNIQUE INDEX device_login_code ON documents (trim(slug)) WHERE kind = 'device_login' AND slug IS NOT NULL;
 CREATE UNIQUE INDEX device_login_secret ON documents (trim(external)) WHERE kind = 'device_login' AND external IS NOT NULL;
-CREATE UNIQUE INDEX quota_external ON documents (org, trim(external)) WHERE kind = 'quota' AND external IS NOT NULL;
+CREATE UNIQUE INDEX user_email ON documents (org, trim(external)) WHERE kind = 'user' AND external IS NOT NULL;
+CREATE UNIQUE INDEX environment_slug ON documents (parent, trim(slug)) WHERE kind = 'project_environment' AND slug IS NOT NULL;
+CREATE UNIQUE INDEX workspace_invite_token ON documents (trim(external)) WHERE kind = 'workspace_invite' AND external IS NOT NULL;
 ";
 
 /// Events get an order that clients can resume from, and caps; what was done, by whom, gets a table of its own.

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::api::compute::sandboxes::{Sandbox, State as SandboxState};
+use crate::api::platform::limits;
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
@@ -243,6 +244,8 @@ async fn make<T: Send + 'static>(
             format!("The sandbox is {}; its ports are gone.", sandbox.state.as_str()),
         ));
     }
+    let (org, owner) = (sandbox.org, sandbox.owner.clone());
+    app.store.read(move |view| limits::forward(view, org, &owner)).await?;
     let now = app.clock.now(caller.org);
     let place = (sandbox.id, plan.port);
     let shown = app.previews.open(app, &sandbox, plan.port, Wanted::default())?;

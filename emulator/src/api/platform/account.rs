@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::api_keys::ApiKey;
+use super::members::User;
 use super::organizations::Organization;
 use super::workspaces::Workspace;
 use crate::app::App;
@@ -45,11 +46,12 @@ async fn whoami(State(app): State<App>, caller: Caller) -> ApiResult<Answer> {
         Method::OpenKey | Method::ApiKey => "api_key",
         Method::Scoped => "scoped",
     };
+    let owner = User::owner(caller.org);
     Answer::ok(&json!({
         "user": {
             "id": caller.user_id,
-            "email": "owner@localhost",
-            "name": "Owner",
+            "email": owner.email,
+            "name": owner.name,
             "external_user_id": caller.external_user_id,
         },
         "organization": {

@@ -180,7 +180,7 @@ pub(super) fn attach<P: Place>(
     Ok(place)
 }
 
-fn default_project(
+pub(super) fn default_project(
     tx: &Tx<'_>,
     app: &App,
     workspace: &Workspace,

@@ -1,9 +1,18 @@
 //! Workspaces: the customers of an organization, each with projects and sandboxes of its own.
 
+mod activity;
+mod cleanup;
+mod contents;
+mod look;
 mod record;
 mod removal;
 mod routes;
+mod settings;
+mod transfer;
+mod usage;
 
+pub(super) use activity::note;
+pub(super) use contents::{admit, by_state, target};
 pub use record::Workspace;
 pub use routes::routes;
 

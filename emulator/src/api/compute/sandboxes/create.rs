@@ -22,7 +22,7 @@ use super::show::Reader;
 use super::startup::Startup;
 use super::{Sandbox, State, snapshot_base};
 use crate::api::compute::services;
-use crate::api::platform::ownership;
+use crate::api::platform::{limits, ownership};
 use crate::app::App;
 use crate::http::exchange::ExchangeRef;
 use crate::http::ownership::Owner;
@@ -115,7 +115,7 @@ pub async fn intended(
         .await
 }
 
-/// Writes the row of a sandbox that is about to be made.
+/// Writes the row of a sandbox that is about to be made, if there may be one more.
 pub fn intend(
     tx: &crate::store::Tx<'_>,
     app: &App,
@@ -124,6 +124,7 @@ pub fn intend(
     (org, owner_id): (Uuid, Uuid),
     operation: Uuid,
 ) -> ApiResult<Sandbox> {
+    limits::create(tx, org, &owner)?;
     let (id, now) = (app.ids.next(), app.clock.now(org));
     let digits = id.simple().to_string();
     let mut slug = plan.slug;

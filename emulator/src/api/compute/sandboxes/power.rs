@@ -3,12 +3,13 @@
 use uuid::Uuid;
 
 use super::event::{Happening, emit};
-use super::transition::{claim, not_running, settle, tell};
+use super::transition::{claim, claim_if, not_running, settle, tell};
 use super::{Sandbox, State, startup};
 use crate::api::compute::files::exports::Export;
 use crate::api::compute::previews::Preview;
 use crate::api::compute::processes::Process;
 use crate::api::compute::services::Service;
+use crate::api::platform::limits;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::{ApiError, ApiResult, codes};
@@ -132,7 +133,7 @@ fn alive(sandbox: &Sandbox) -> ApiResult<()> {
 /// Brings a paused sandbox back, or tries a broken one anew; `answer` is committed with it.
 ///
 /// # Errors
-/// 409 `SANDBOX_NOT_PAUSED` when it runs; what the host says. A machine that cannot be brought back leaves the
+/// 409 `SANDBOX_NOT_PAUSED` when it runs, 429 when as many run as may; what the host says. A machine that cannot be brought back leaves the
 /// sandbox in `error`, from where resume tries again.
 pub async fn resume<T, F>(
     app: &App,
@@ -144,7 +145,11 @@ where
     T: Send + 'static,
     F: FnOnce(&Tx<'_>, &Sandbox) -> ApiResult<T> + Send + 'static,
 {
-    let before = claim(app, org, id, operation, State::Resuming, resumable).await?;
+    let before = claim_if(app, org, id, operation, State::Resuming, move |tx, sandbox| {
+        resumable(sandbox)?;
+        limits::run(tx, org, &sandbox.owner)
+    })
+    .await?;
     match bring_back(app, &before).await {
         Ok(enforced) => {
             let app_ = app.clone();

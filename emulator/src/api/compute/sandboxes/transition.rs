@@ -48,9 +48,27 @@ pub async fn claim(
     to: State,
     may: fn(&Sandbox) -> ApiResult<()>,
 ) -> ApiResult<Sandbox> {
+    claim_if(app, org, id, operation, to, move |_, sandbox| may(sandbox)).await
+}
+
+/// The same, where what decides lies beside the sandbox.
+///
+/// # Errors
+/// As [`claim`].
+pub async fn claim_if<F>(
+    app: &App,
+    org: Uuid,
+    id: Uuid,
+    operation: Uuid,
+    to: State,
+    may: F,
+) -> ApiResult<Sandbox>
+where
+    F: Fn(&Tx<'_>, &Sandbox) -> ApiResult<()> + Clone + Send + 'static,
+{
     let now = app.clock.now(org);
     let claimed = when_settled(app, org, id, move |tx, sandbox| {
-        may(&sandbox)?;
+        may(tx, &sandbox)?;
         let mut claimed = sandbox.clone();
         claimed.state = to;
         claimed.operation = operation;

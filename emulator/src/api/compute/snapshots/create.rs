@@ -7,6 +7,7 @@ use super::removal::clear;
 use super::{Snapshot, Status, check_state, emit};
 use crate::api::compute::sandboxes::transition::{settle, when_settled};
 use crate::api::compute::sandboxes::{Sandbox, State as SandboxState};
+use crate::api::platform::limits;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::answer::CommittedAnswer;
@@ -95,15 +96,12 @@ pub(super) async fn create(
     begin(&app, snapshot.clone()).await?;
     let outcome = match app.machines.snapshot(sandbox.id, snapshot.id).await {
         Ok(sealed) => commit(&app, snapshot.clone(), sealed, exchange).await,
-        Err(error) => match stand_again(&app, &snapshot).await {
-            Ok(()) => Err(error.into()),
-            Err(error) => Err(error),
-        },
+        Err(error) => Err(error.into()),
     };
-    if let Err(error) = &outcome {
-        give_up(&app, snapshot, error).await?;
-    }
-    outcome
+    let Err(error) = outcome else { return outcome };
+    let stood = stand_again(&app, &snapshot).await;
+    give_up(&app, snapshot, &error).await?;
+    Err(stood.err().unwrap_or(error))
 }
 
 /// Writes the intent: the snapshot is `creating`, its sandbox `snapshotting`.
@@ -111,6 +109,7 @@ async fn begin(app: &App, snapshot: Snapshot) -> ApiResult<()> {
     let (org, id) = (snapshot.org, snapshot.sandbox_id);
     when_settled(app, org, id, move |tx, mut sandbox| {
         check_state(&sandbox)?;
+        limits::snapshot(tx, org, &sandbox.owner, None)?;
         sandbox.state = SandboxState::Snapshotting;
         sandbox.operation = snapshot.operation;
         sandbox.updated_at = snapshot.created_at;
@@ -147,6 +146,8 @@ async fn commit(
     let (org, id, operation) = (snapshot.org, snapshot.sandbox_id, snapshot.operation);
     let app_ = app.clone();
     settle(app, org, id, operation, move |tx, sandbox, now| {
+        // Only now is its size known.
+        limits::snapshot(tx, org, &sandbox.owner, Some(sealed.size_bytes))?;
         settled(sandbox, now);
         let ready = Snapshot {
             status: Status::Ready,

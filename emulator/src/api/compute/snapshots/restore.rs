@@ -11,6 +11,7 @@ use crate::api::compute::sandboxes::event::{self, Happening};
 use crate::api::compute::sandboxes::show::{Reader, show};
 use crate::api::compute::sandboxes::transition::{settle, when_settled};
 use crate::api::compute::sandboxes::{Sandbox, State as SandboxState, startup};
+use crate::api::platform::limits;
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
@@ -58,6 +59,9 @@ async fn begin(
     let (org, id, now) = (sandbox.org, sandbox.id, app.clock.now(sandbox.org));
     let before = when_settled(app, org, id, move |tx, sandbox| {
         check_state(&sandbox)?;
+        if sandbox.state == SandboxState::Paused {
+            limits::run(tx, org, &sandbox.owner)?;
+        }
         let snapshot = tx
             .get::<Snapshot>(org, snapshot)?
             .ok_or_else(|| ApiError::not_found("snapshot", snapshot))?;

@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 use super::super::ownership::{self, asked_workspace};
 use super::super::places::{Called, Within};
 use super::super::workspaces::Workspace;
-use super::Project;
+use super::{
+    Environment, Project, environment_routes, moving, previews, summary, template_routes,
+    variable_routes,
+};
 use crate::api::compute::sandboxes::Sandbox;
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
@@ -28,8 +31,14 @@ pub fn routes() -> Vec<Route> {
         Route::get("/projects/{id}", get).scope("projects:read"),
         Route::patch("/projects/{id}", update).scope("projects:write"),
         Route::delete("/projects/{id}", delete).scope("projects:write"),
+        Route::post("/projects/{id}/move", moving::move_to).scope("projects:write"),
+        Route::get("/projects/{id}/summary", summary::summary).scope("projects:read"),
     ]
     .into_iter()
+    .chain(environment_routes::routes())
+    .chain(variable_routes::routes())
+    .chain(template_routes::routes())
+    .chain(previews::routes())
     .map(|route| route.family("projects").repeatable())
     .collect()
 }
@@ -251,6 +260,7 @@ async fn delete(
                 )
                 .details(json!({ "sandboxes": sandboxes })));
             }
+            tx.remove_children::<Environment>(caller.org, id)?;
             tx.remove::<Project>(caller.org, id)?;
             exchange.commit(tx, &Answer::Empty)
         })

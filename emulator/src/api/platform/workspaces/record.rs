@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::super::places::Place;
+use super::settings::Settings;
 use crate::clock::Timestamp;
 use crate::http::{ApiError, codes};
 use crate::store::{Keys, Resource};
@@ -32,6 +33,9 @@ pub struct Workspace {
     pub is_default: bool,
     /// Where what names no project goes; made when first needed.
     pub default_project_id: Option<Uuid>,
+    /// What it may use.
+    #[serde(default)]
+    pub settings: Settings,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -58,6 +62,7 @@ impl Workspace {
             external_user_id: None,
             is_default: false,
             default_project_id: None,
+            settings: Settings::default(),
             created_at: now,
             updated_at: now,
         }
@@ -75,6 +80,7 @@ impl Workspace {
             "external_workspace_id": self.external_workspace_id,
             "external_user_id": self.external_user_id,
             "is_default": self.is_default,
+            "settings": self.settings,
             "created_at": self.created_at,
             "updated_at": self.updated_at,
         })

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::api_keys::{self, ApiKey};
-use super::super::projects::Project;
+use super::super::members;
+use super::super::policies::{Policy, Tier, TierPolicy};
+use super::super::projects::{Environment, Project};
 use super::super::tokens::ScopedToken;
 use super::Workspace;
 use crate::api::compute::sandboxes::Sandbox;
@@ -17,7 +19,7 @@ use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::{Answer, ApiError, ApiResult, Caller, Params, Scoped, codes};
-use crate::store::{Filter, Paging, Resource, View};
+use crate::store::{Filter, View};
 
 /// How.
 #[derive(Debug, Deserialize)]
@@ -44,17 +46,13 @@ struct Contents {
 
 impl Contents {
     fn of(view: &View<'_>, org: Uuid, workspace: Uuid) -> ApiResult<Self> {
-        let living = Filter {
-            org,
-            workspace: Some(workspace),
-            not_states: vec!["destroyed"],
-            ..Filter::default()
-        };
+        let inside = Filter { org, workspace: Some(workspace), ..Filter::default() };
+        let living = Filter { not_states: vec!["destroyed"], ..inside.clone() };
         Ok(Self {
             sandboxes: view.count::<Sandbox>(&living)?,
-            projects: all(view, org, workspace)?,
-            keys: all(view, org, workspace)?,
-            tokens: all(view, org, workspace)?,
+            projects: view.every(&inside)?,
+            keys: view.every(&inside)?,
+            tokens: view.every(&inside)?,
         })
     }
 
@@ -65,20 +63,6 @@ impl Contents {
             "api_keys": self.keys.len(),
             "tokens": self.tokens.len(),
         })
-    }
-}
-
-fn all<R: Resource>(view: &View<'_>, org: Uuid, workspace: Uuid) -> ApiResult<Vec<R>> {
-    let filter = Filter { org, workspace: Some(workspace), ..Filter::default() };
-    let mut items = Vec::new();
-    let mut before = None;
-    loop {
-        let part = view.page::<R>(&filter, Paging::Cursor { before, size: 200 })?;
-        items.extend(part.items);
-        before = part.next_cursor;
-        if before.is_none() {
-            return Ok(items);
-        }
     }
 }
 
@@ -139,6 +123,7 @@ pub(super) async fn delete(
                 return Err(error);
             }
             for project in &contents.projects {
+                tx.remove_children::<Environment>(org, project.id)?;
                 tx.remove::<Project>(org, project.id)?;
             }
             for key in &contents.keys {
@@ -147,6 +132,8 @@ pub(super) async fn delete(
             for token in contents.tokens {
                 tx.update(&ScopedToken { revoked: true, updated_at: now, ..token })?;
             }
+            members::forget(tx, org, id)?;
+            TierPolicy::write(tx, org, Tier::Workspace(id), Policy::default(), now)?;
             tx.remove::<Workspace>(org, id)?;
             exchange.commit(tx, &Answer::Empty)
         })

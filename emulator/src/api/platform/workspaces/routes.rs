@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::super::ownership::out_of_bounds;
 use super::super::places::{Called, Within};
 use super::super::projects::Project;
-use super::{Workspace, removal};
+use super::{Workspace, activity, cleanup, look, removal, settings, transfer, usage};
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
@@ -27,6 +27,15 @@ pub fn routes() -> Vec<Route> {
         Route::patch("/workspaces/{id}", update).scope("projects:write"),
         Route::delete("/workspaces/{id}", removal::delete).scope("projects:write"),
         Route::get("/workspaces/{id}/projects", projects).scope("projects:read"),
+        Route::put("/workspaces/{id}/settings", settings::put).scope("projects:write"),
+        Route::get("/workspaces/{id}/activity", activity::list).scope("projects:read"),
+        Route::get("/workspaces/{id}/stats", look::stats).scope("projects:read"),
+        Route::get("/workspaces/{id}/inventory", look::inventory).scope("projects:read"),
+        Route::get("/workspaces/{id}/usage", usage::usage).scope("projects:read"),
+        Route::get("/workspaces/{id}/sandboxes", look::sandboxes).scope("sandboxes:read"),
+        Route::get("/workspaces/{id}/computers", look::computers).scope("projects:read"),
+        Route::post("/workspaces/{id}/transfer", transfer::transfer).scope("projects:write"),
+        Route::post("/workspaces/{id}/cleanup", cleanup::cleanup).scope("sandboxes:write"),
     ]
     .into_iter()
     .map(|route| route.family("workspaces").repeatable())
