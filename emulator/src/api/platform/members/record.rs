@@ -34,7 +34,8 @@ impl Role {
         match name {
             Some("owner") => Ok(Self::Owner),
             Some("admin") => Ok(Self::Admin),
-            Some("member") | None => Ok(Self::Member),
+            // The older word, which examples of miosa-python 2.19 still have.
+            Some("member" | "developer") | None => Ok(Self::Member),
             Some("viewer") => Ok(Self::Viewer),
             Some(_) => Err(ApiError::field("role", "must be owner, admin, member or viewer")),
         }
