@@ -77,15 +77,6 @@ pub(super) fn label_of(slug: &str, port: u16) -> Option<String> {
     (fits && crate::http::validation::slug("slug", slug).is_ok()).then(|| slug.to_owned())
 }
 
-/// The server's own address for a client that reached us under `host`, without a slash at its end.
-pub fn origin(app: &App, host: &str) -> String {
-    match &app.config.public_url {
-        // The base may be the API's (`…/api/v1`) or the server's.
-        Some(base) => base.trim_end_matches('/').trim_end_matches("/api/v1").to_owned(),
-        None => format!("http://{host}"),
-    }
-}
-
 /// The address of a place for a client that reached us under `host`.
 pub fn url(app: &App, host: &str, shown: &Shown) -> String {
     let Shown { label, port, loopback } = shown;
