@@ -33,8 +33,13 @@ impl Format {
     /// What a file of this name would be.
     pub fn of_file(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
-        let ends = |format: &Self| name.ends_with(&format!(".{}", format.extension()));
-        Self::ALL.into_iter().find(ends).or_else(|| name.ends_with(".tgz").then_some(Self::TarGz))
+        let parts: Vec<&str> = name.split('.').collect();
+        match parts.as_slice() {
+            [_, .., "tar"] => Some(Self::Tar),
+            [_, .., "tar", "gz"] | [_, .., "tgz"] => Some(Self::TarGz),
+            [_, .., "zip"] => Some(Self::Zip),
+            _ => None,
+        }
     }
 
     /// What a content type says, if it says anything.

@@ -71,6 +71,7 @@ fn found<R: Read>(entry: &ZipFile<'_, R>) -> ApiResult<Found> {
         return Err(ApiError::new(codes::FORBIDDEN_PATH, text));
     }
     let mode = entry.unix_mode().unwrap_or_default();
+    let permissions = mode & 0o777;
     let kind = match mode & TYPE {
         SYMLINK => Some(PackedKind::Symlink),
         0 | REGULAR | DIRECTORY if entry.is_dir() || mode & TYPE == DIRECTORY => {
@@ -84,7 +85,7 @@ fn found<R: Read>(entry: &ZipFile<'_, R>) -> ApiResult<Found> {
         kind,
         name: name.as_bytes().to_vec(),
         target: Vec::new(),
-        mode: if mode & 0o777 == 0 { usual } else { mode },
+        mode: if permissions == 0 { usual } else { permissions },
         size: entry.size(),
         modified_at_ms: entry.last_modified().and_then(milliseconds).unwrap_or_default(),
     })
