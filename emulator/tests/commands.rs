@@ -152,11 +152,17 @@ async fn a_client_that_goes_away_ends_what_it_started_unless_detached() {
         request.abort();
         until(async || !sandbox.runs(pid).await).await;
     }
-    let mut detached = shell("detached.pid");
-    detached["detached"] = true.into();
-    sandbox.client.post(&sandbox.at("/commands"), detached).await.data(201);
-    let pid = pid_in(&sandbox, "detached.pid").await;
-    assert!(sandbox.runs(pid).await);
+    for route in ["/commands", "/exec"] {
+        let file = format!("{}.detached", route.trim_start_matches('/'));
+        let mut detached = shell(&file);
+        detached["detached"] = true.into();
+        let started = sandbox.client.post(&sandbox.at(route), detached).await.data(201);
+        assert_eq!(started["job_id"], started["id"], "{route}");
+        let pid = pid_in(&sandbox, &file).await;
+        assert!(sandbox.runs(pid).await, "{route}");
+        let path = sandbox.at(&format!("/commands/{}", started["job_id"].as_str().unwrap()));
+        assert_eq!(sandbox.client.get(&path).await.data(200)["status"], "running", "{route}");
+    }
 }
 
 #[tokio::test]

@@ -79,14 +79,7 @@ async fn run_command(
     let timeout = check(&body)?;
     if is_detached(&body) {
         let wanted = body.detached()?;
-        // The row, the process and the answer belong together: a client that goes away leaves none of them half done.
-        let (app_, exchange_, sandbox) = (app.clone(), exchange.clone(), sandbox.0);
-        let started =
-            app.tasks.spawn(async move { start::start(&app_, &exchange_, &sandbox, wanted).await });
-        let started = started.await.map_err(|error| {
-            ApiError::internal(format!("the start of a command was cut off: {error}"))
-        })?;
-        return started.map(axum::response::IntoResponse::into_response);
+        return start::detached(&app, &exchange, &sandbox, wanted).await;
     }
     let stdin = body.stdin.clone().map(Bytes::from);
     let mut exec = body.exec()?;

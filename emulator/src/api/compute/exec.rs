@@ -9,8 +9,11 @@ pub mod session;
 pub mod witness;
 
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use http::HeaderMap;
 
+use super::processes::request::Wanted;
+use super::processes::{Origin, start};
 use super::sandboxes::Sandbox;
 use super::sandboxes::awake::{awake, hold};
 use miosa_agent::protocol::TerminalSize;
@@ -43,7 +46,13 @@ async fn exec(
     sandbox: Scoped<Sandbox>,
     headers: HeaderMap,
     Input(command): Input<Command>,
-) -> ApiResult<Answer> {
+) -> ApiResult<Response> {
+    if command.is_detached() {
+        let request::Checked { exec, stdin, .. } = command.detach(&LIMITS, &headers)?;
+        let origin = Origin::Command;
+        let wanted = Wanted { exec, stdin, open: false, name: None, origin };
+        return start::detached(&app, &exchange, &sandbox, wanted).await;
+    }
     let command = command.check(&LIMITS, &headers)?;
     let agent = awake(&app, &sandbox).await?;
     let _active = hold(&app, &sandbox);
@@ -52,7 +61,7 @@ async fn exec(
         .await
         .map_err(|error| broken(&exchange, error))?;
     let outcome = Outcome::collect(session).await.map_err(|error| broken(&exchange, error))?;
-    Answer::ok(&outcome.show(id))
+    Ok(Answer::ok(&outcome.show(id))?.into_response())
 }
 
 /// A command whose agent has gone may have run. Under a key it must not run again; without one the client decides.

@@ -93,15 +93,33 @@ impl Command {
         self.ticket == Some(true)
     }
 
+    /// Whether it goes on by itself (`develop/files-and-exec`).
+    pub fn is_detached(&self) -> bool {
+        self.detached == Some(true) || self.background == Some(true)
+    }
+
+    /// Checks one that goes on by itself: its time is bounded only when the client says so.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn detach(mut self, limits: &Limits, headers: &HeaderMap) -> ApiResult<Checked> {
+        (self.detached, self.background) = (None, None);
+        let bounded = self.timeout.is_some();
+        let mut checked = self.check(limits, headers)?;
+        checked.exec.detached = true;
+        checked.exec.timeout_ms = checked.exec.timeout_ms.filter(|_| bounded);
+        Ok(checked)
+    }
+
     /// Checks everything that can be wrong before a sandbox is woken for it.
     ///
     /// # Errors
     /// 422 naming the field, `TIMEOUT_TOO_LONG`, or 501 for a detached command.
     pub fn check(self, limits: &Limits, headers: &HeaderMap) -> ApiResult<Checked> {
-        if self.detached == Some(true) || self.background == Some(true) {
+        if self.is_detached() {
             return Err(ApiError::new(
                 codes::not_emulated,
-                "Detached commands are not emulated yet. End the line in `&` with its output redirected instead.",
+                "What is detached is not followed: start it with `exec` or `processes`, and follow it there.",
             ));
         }
         let timeout = timeout(self.timeout, limits, headers)?;
@@ -366,8 +384,17 @@ mod tests {
     }
 
     #[test]
-    fn a_detached_command_is_not_claimed() {
+    fn a_detached_command_is_bounded_only_when_asked_and_never_followed() {
         let error = check(json!({ "command": "a", "detached": true })).unwrap_err();
         assert_eq!(error.code, codes::not_emulated);
+        for (body, ms) in [
+            (json!({ "command": "a", "detached": true }), None),
+            (json!({ "command": "a", "background": true, "timeout": 5 }), Some(5000)),
+        ] {
+            let command: Command = serde_json::from_value(body).unwrap();
+            assert!(command.is_detached());
+            let checked = command.detach(&LIMITS, &HeaderMap::new()).unwrap();
+            assert_eq!((checked.exec.timeout_ms, checked.exec.detached), (ms, true));
+        }
     }
 }

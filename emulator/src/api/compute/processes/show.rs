@@ -17,6 +17,8 @@ pub fn show(process: &Process, sandbox: &Sandbox) -> Value {
     };
     json!({
         "id": id,
+        // What the guide calls it (`develop/files-and-exec`).
+        "job_id": id,
         "pid": process.pid.map(|pid| pid.to_string()),
         "sandbox_id": process.sandbox_id,
         "name": process.name,

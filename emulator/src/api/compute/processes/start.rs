@@ -1,5 +1,6 @@
 //! Starting a process: the row first, then the process, then the row with its number.
 
+use axum::response::{IntoResponse, Response};
 use miosa_agent::protocol::Command;
 use miosa_agent::protocol::jobs::{Job, JobInfo, Restart};
 
@@ -61,6 +62,24 @@ pub async fn start(
             exchange.commit(tx, &Answer::created(&record, location)?)
         })
         .await
+}
+
+/// The same for a route whose client may go away: row, process and answer belong together, so they are carried out.
+///
+/// # Errors
+/// As [`start`].
+pub async fn detached(
+    app: &App,
+    exchange: &ExchangeRef,
+    sandbox: &Sandbox,
+    wanted: Wanted,
+) -> ApiResult<Response> {
+    let (app_, exchange, sandbox) = (app.clone(), exchange.clone(), sandbox.clone());
+    let starting = app.tasks.spawn(async move { start(&app_, &exchange, &sandbox, wanted).await });
+    let started = starting
+        .await
+        .map_err(|error| ApiError::internal(format!("a start was cut off: {error}")))?;
+    started.map(IntoResponse::into_response)
 }
 
 async fn intend(app: &App, sandbox: &Sandbox, wanted: &Wanted) -> ApiResult<Process> {
