@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 use uuid::Uuid;
 
+/// A sandbox, and what its machine knows an interpreter by.
+type Which = (Uuid, String);
+
 /// Whose turn it is in which interpreter.
 #[derive(Debug, Default)]
-pub struct Turns(Mutex<HashMap<(Uuid, String), Arc<Turn<()>>>>);
+pub struct Turns(Mutex<HashMap<Which, Arc<Turn<()>>>>);
 
 impl Turns {
     /// Waits for the turn in a context of a sandbox.

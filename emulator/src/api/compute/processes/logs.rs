@@ -132,17 +132,14 @@ pub(super) async fn of_process(
     Params(query): Params<Query>,
 ) -> ApiResult<Answer> {
     let tail = query.lines()?;
-    let shown = of(&app, &sandbox, values.at(1)).await?.show(tail);
+    let mut shown = of(&app, &sandbox, values.at(1)).await?.show(tail);
     if wants_lines(&headers) {
         return Answer::ok(&Value::Object(shown));
     }
-    let mut value = Value::Object(shown);
-    let text = value["text"].take();
-    if let Some(fields) = value.as_object_mut() {
-        fields.remove("text");
-        fields.insert("logs".into(), text.clone());
-        fields.insert("data".into(), text);
-    }
+    let text = shown.remove("text").unwrap_or_default();
+    shown.insert("logs".into(), text.clone());
+    shown.insert("data".into(), text);
+    let value = Value::Object(shown);
     Ok(Answer::Bare { status: StatusCode::OK, value })
 }
 
