@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::compute::code::Turns;
 use crate::api::compute::sandboxes::activity::Activity;
 use crate::api::compute::sandboxes::measures::Measures;
+use crate::api::platform::egress::gate::Gates;
 use crate::clock::Clock;
 use crate::http::auth::{AuthMode, Identities};
 use crate::http::exchange::Envelope;
@@ -148,6 +149,8 @@ pub struct Parts {
     pub emitted: Arc<Notify>,
     /// What happens inside machines, on its way to the store.
     pub recorder: Recorder,
+    /// Who may reach what from inside a machine.
+    pub egress: Gates,
     /// Tasks that outlive their request; the server waits for them at its end.
     pub tasks: TaskTracker,
     /// Cancelled when the emulator stops.
@@ -185,6 +188,7 @@ impl App {
             due: Notify::new(),
             emitted,
             recorder: Recorder::default(),
+            egress: Gates::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))

@@ -52,6 +52,28 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// `1h30m` as a duration; `None` for anything else.
+pub fn duration(text: &str) -> Option<Duration> {
+    let mut seconds: u64 = 0;
+    let mut digits = String::new();
+    for c in text.trim().chars() {
+        let unit = match c {
+            '0'..='9' => {
+                digits.push(c);
+                continue;
+            }
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(digits.parse::<u64>().ok()?.checked_mul(unit)?)?;
+        digits.clear();
+    }
+    (digits.is_empty() && !text.trim().is_empty()).then(|| Duration::from_secs(seconds))
+}
+
 /// Where a seeded clock starts.
 const SEEDED_START_MS: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 
@@ -132,5 +154,14 @@ mod tests {
         clock.advance(a, Duration::from_secs(3600));
         assert!(clock.now(a).millis_since(clock.now(b)) >= 3_599_000);
         assert!(clock.now(b).millis_since(Timestamp(SEEDED_START_MS)) < 60_000);
+    }
+
+    #[test]
+    fn durations_are_read_and_nonsense_is_not() {
+        assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("7d"), Some(Duration::from_secs(604_800)));
+        for text in ["", "h", "3", "3x", "-1s", "1.5h", "99999999999999999999s"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
     }
 }

@@ -43,6 +43,7 @@ const FAMILIES: &[Source] = sources![
     "service_accounts",
     "events",
     "audit",
+    "egress",
     "identity",
     "tickets",
     "device_login",

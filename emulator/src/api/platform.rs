@@ -12,6 +12,7 @@ pub mod account;
 pub mod api_keys;
 pub mod audit;
 pub mod device_login;
+pub mod egress;
 pub mod events;
 pub mod limits;
 pub mod members;
@@ -44,6 +45,7 @@ pub fn routes() -> Vec<Route> {
         service_accounts::routes(),
         device_login::routes(),
         events::routes(),
+        egress::routes(),
         audit::routes(),
         members::routes(),
         policies::routes(),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Operator;
 use crate::app::App;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, duration};
 use crate::http::{Answer, ApiError, ApiResult, Input};
 
 /// Past this, a time on the wire is no longer one that clients can read.
@@ -67,40 +67,4 @@ fn show(app: &App, org: Uuid) -> ApiResult<Answer> {
         "offset_seconds": app.clock.offset_ms(org) / 1000,
         "seeded": app.clock.seeded(),
     }))
-}
-
-/// `1h30m` as a duration; `None` for anything else.
-fn duration(text: &str) -> Option<Duration> {
-    let mut seconds: u64 = 0;
-    let mut digits = String::new();
-    for c in text.trim().chars() {
-        let unit = match c {
-            '0'..='9' => {
-                digits.push(c);
-                continue;
-            }
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(digits.parse::<u64>().ok()?.checked_mul(unit)?)?;
-        digits.clear();
-    }
-    (digits.is_empty() && !text.trim().is_empty()).then(|| Duration::from_secs(seconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_and_nonsense_is_not() {
-        assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
-        assert_eq!(duration("7d"), Some(Duration::from_secs(604_800)));
-        for text in ["", "h", "3", "3x", "-1s", "1.5h", "99999999999999999999s"] {
-            assert_eq!(duration(text), None, "{text}");
-        }
-    }
 }

@@ -3,10 +3,11 @@
 //! The agent's proxy asks; the emulator resolves the name, judges every address that it resolves to, and connects to
 //! an address that it has judged: a name that changes its mind in between gains nothing. Never reached: this computer
 //! (loopback and every address of its own, so neither its services nor `/_emulator`) and link-local addresses (the
-//! metadata services of clouds). Other private addresses are reached, as from any program on this computer.
+//! metadata services of clouds). Other private addresses are reached, as from any program on this computer. Before that
+//! comes what the sandbox's own egress policy says, and after it the record of the connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -15,8 +16,11 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::relay::relay;
+use crate::api::platform::egress::gate::Verdict;
+use crate::api::platform::egress::{Effect, Host};
 use crate::app::App;
 use crate::machines::agent::Egress;
 use crate::machines::{Agent, HostKind};
@@ -59,14 +63,43 @@ pub fn watch(app: &App) {
             };
             // It may have ended already.
             if let Ok(agent) = watched.machines.agent(id) {
-                watched.tasks.spawn(serve(agent, watched.stopping.clone(), forbidden));
+                let warden = Warden { app: watched.clone(), sandbox: id };
+                watched.tasks.spawn(serve_under(
+                    Some(warden),
+                    agent,
+                    watched.stopping.clone(),
+                    forbidden,
+                ));
             }
         }
     });
 }
 
-/// Makes the connections that a machine asks for until its agent or the emulator ends.
+/// Holds a machine to its sandbox's egress policy, and records where it connects to.
+struct Warden {
+    app: App,
+    sandbox: Uuid,
+}
+
+impl Drop for Warden {
+    /// The last connection of a machine that has ended; if another is left, what applies is read once more.
+    fn drop(&mut self) {
+        self.app.egress.forget(self.sandbox);
+    }
+}
+
+/// Makes the connections that a machine asks for until its agent or the emulator ends, whatever its policy.
 pub async fn serve(agent: Arc<Agent>, stopping: CancellationToken, judge: Judge) {
+    serve_under(None, agent, stopping, judge).await;
+}
+
+async fn serve_under(
+    warden: Option<Warden>,
+    agent: Arc<Agent>,
+    stopping: CancellationToken,
+    judge: Judge,
+) {
+    let warden = warden.map(Arc::new);
     let closing = agent.closing();
     let mut waiting = FuturesUnordered::new();
     // Dropped with this future: every connection ends with the machine.
@@ -79,7 +112,7 @@ pub async fn serve(agent: Arc<Agent>, stopping: CancellationToken, judge: Judge)
             () = closing.cancelled() => return,
             () = stopping.cancelled() => return,
             Some(asked) = waiting.next(), if !waiting.is_empty() => match asked {
-                Ok(asked) => drop(connections.spawn(pass(asked, judge, closing.clone()))),
+                Ok(asked) => drop(connections.spawn(pass(asked, judge, closing.clone(), warden.clone()))),
                 Err(error) => {
                     tracing::debug!("an agent takes no connections out: {error}");
                     tokio::time::sleep(PAUSE).await;
@@ -90,9 +123,8 @@ pub async fn serve(agent: Arc<Agent>, stopping: CancellationToken, judge: Judge)
     }
 }
 
-async fn pass(asked: Egress, judge: Judge, ended: CancellationToken) {
-    let reached = tokio::time::timeout(REACH, reach(&asked.target, judge)).await;
-    let told = match reached {
+async fn pass(asked: Egress, judge: Judge, ended: CancellationToken, warden: Option<Arc<Warden>>) {
+    let told = match tokio::time::timeout(REACH, admitted(&asked.target, judge, warden)).await {
         Ok(Ok(outside)) => match asked.accept().await {
             Ok(inside) => {
                 relay(inside, outside, IDLE, &ended).await;
@@ -109,6 +141,44 @@ async fn pass(asked: Egress, judge: Judge, ended: CancellationToken) {
     }
 }
 
+/// Connects if the sandbox's policy lets it, and records that it wanted to.
+async fn admitted(
+    target: &str,
+    judge: Judge,
+    warden: Option<Arc<Warden>>,
+) -> Result<TcpStream, Unreached> {
+    let Some(warden) = warden else { return reach(target, judge).await };
+    let app = &warden.app;
+    let unread = |_| Unreached::Failed("its egress policy cannot be read".to_owned());
+    let Some(gate) = app.egress.of(app, warden.sandbox).await.map_err(unread)? else {
+        return reach(target, judge).await;
+    };
+    let (host, port) = Host::of(target);
+    let verdict = gate.judge(&host);
+    if verdict.stopped {
+        gate.record(app, &host, port, verdict, false);
+        return Err(Unreached::Forbidden(format!(
+            "{host} is denied by the sandbox's egress policy"
+        )));
+    }
+    // The rule that denies an address which the name resolved to.
+    let denied = OnceLock::new();
+    let reached = reach(target, |address| {
+        judge(address).or_else(|| {
+            let _ = denied.set(gate.denies(address)?);
+            Some("in a network that the sandbox's egress policy denies")
+        })
+    })
+    .await;
+    let forbidden = matches!(reached, Err(Unreached::Forbidden(_)));
+    let verdict = match denied.get().filter(|_| forbidden) {
+        Some(rule) => Verdict { effect: Effect::Deny, stopped: true, rule: Some(*rule) },
+        None => verdict,
+    };
+    gate.record(app, &host, port, verdict, forbidden && !verdict.stopped);
+    reached
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Unreached {
     Forbidden(String),
@@ -116,7 +186,10 @@ enum Unreached {
 }
 
 /// Connects to the first address of the target that may be reached and answers.
-async fn reach(target: &str, judge: Judge) -> Result<TcpStream, Unreached> {
+async fn reach(
+    target: &str,
+    judge: impl Fn(IpAddr) -> Option<&'static str>,
+) -> Result<TcpStream, Unreached> {
     let failed = |why: String| Unreached::Failed(why);
     let resolved = tokio::net::lookup_host(target)
         .await

@@ -20,8 +20,12 @@ pub struct Feed {
     pub subject: Option<Uuid>,
     /// Whose subject is of this kind.
     pub subject_kind: Option<String>,
-    /// In this project.
-    pub project: Option<Uuid>,
+    /// Whose data has these texts at these JSON paths (`$.host`).
+    pub fields: Vec<(&'static str, String)>,
+    /// Not before this moment.
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
     /// Whose type is one of these, `*` standing for anything; empty means any.
     pub types: Vec<String>,
     /// Of one class only.
@@ -245,8 +249,15 @@ impl Feed {
         if let Some(kind) = &self.subject_kind {
             and("subject_kind = ?", Some(Sql::Text(kind.clone())));
         }
-        if let Some(project) = self.project {
-            and("json_extract(data, '$.project_id') = ?", Some(Sql::Text(project.to_string())));
+        if let Some(since) = self.since {
+            and("at >= ?", Some(Sql::Integer(since.0)));
+        }
+        if let Some(until) = self.until {
+            and("at < ?", Some(Sql::Integer(until.0)));
+        }
+        for (path, text) in &self.fields {
+            // The path is the program's own word.
+            and(&format!("json_extract(data, '{path}') = ?"), Some(Sql::Text(text.clone())));
         }
         if !self.types.is_empty() {
             let any = vec!["type GLOB ?"; self.types.len()].join(" OR ");

@@ -139,7 +139,7 @@ impl Query {
 }
 
 /// An ISO 8601 time of a query.
-pub(super) fn moment(name: &str, text: &str) -> ApiResult<Timestamp> {
+pub fn moment(name: &str, text: &str) -> ApiResult<Timestamp> {
     DateTime::parse_from_rfc3339(text).map(|moment| Timestamp(moment.timestamp_millis())).map_err(|_| {
         ApiError::parameter(name, "must be an ISO 8601 time such as 2026-05-17T10:00:00Z, or a cursor where the list gave one")
     })

@@ -73,6 +73,12 @@ pub fn of(info: &SystemInfo, default: &TemplateReadiness, no_bridge: Option<Stri
         "machines reach the internet, and services of the host that listen on all addresses or on the bridge's; not \
          those on the host's 127.0.0.1, and not each other",
     ));
+    notes.push(note(
+        NoteLevel::Limited,
+        "egress",
+        "egress policies are kept but not enforced, and connections are not recorded: containers reach the network by \
+         themselves; `--machines namespace` enforces them",
+    ));
     if let Some(why) = no_bridge {
         notes.push(note(
             NoteLevel::Limited,

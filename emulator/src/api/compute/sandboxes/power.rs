@@ -10,6 +10,7 @@ use crate::api::compute::previews::Preview;
 use crate::api::compute::processes::Process;
 use crate::api::compute::services::Service;
 use crate::api::platform::limits;
+use crate::api::platform::egress;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::{ApiError, ApiResult, codes};
@@ -319,6 +320,7 @@ where
         tx.remove::<Sandbox>(org, id)?;
         // Snapshots stay: a fork or a create can start from them.
         tx.remove_children::<Preview>(org, id)?;
+        egress::forget(tx, org, id)?;
         tx.remove_children::<Export>(org, id)?;
         tx.remove_children::<Process>(org, id)?;
         tx.remove_children::<Service>(org, id)?;

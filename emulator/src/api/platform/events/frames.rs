@@ -54,7 +54,7 @@ pub(super) fn of_tenant(recorded: &Recorded) -> Bytes {
 }
 
 /// A connection out of a machine, in the stream of its egress audit: the record alone.
-pub(super) fn of_egress(recorded: &Recorded) -> Bytes {
+pub fn of_egress(recorded: &Recorded) -> Bytes {
     sse::identified(&recorded.ulid(), "egress", &connection(recorded))
 }
 

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::http::pagination::Window;
 use crate::http::{Answer, ApiError, ApiResult, Caller, Params, validation};
 use crate::lifecycle::retention;
-use crate::store::outbox::{LASTING, Recorded};
+use crate::store::outbox::{Class, LASTING, Recorded};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Query {
@@ -36,9 +36,10 @@ pub(super) async fn list(
         workspace: caller.bound_workspace.or(query.workspace_id),
         subject: query.subject_id,
         subject_kind: query.subject_type,
-        project: query.project_id,
+        fields: query.project_id.iter().map(|id| ("$.project_id", id.to_string())).collect(),
         types: globs("type", query.kind.as_deref().unwrap_or_default())?,
-        class: Some(crate::store::outbox::Class::Lasting),
+        class: Some(Class::Lasting),
+        ..Feed::default()
     };
     // A bound credential that asks for another workspace finds nothing there.
     let elsewhere = caller
