@@ -249,3 +249,30 @@ async fn a_login_that_is_denied_expired_or_unknown_gets_no_key() {
     assert_eq!(ask(&json!({ "device_code": "x" })).await, (400, json!("invalid_grant")));
     anyone.post("/auth/cli/token", json!({})).await.refused(422, "VALIDATION_FAILED");
 }
+
+#[tokio::test]
+async fn the_trail_of_a_key_says_what_was_done_with_it_and_to_it() {
+    let emulator = Emulator::start().await;
+    let client = emulator.client("msk_test_a");
+    let made = mint(&client, json!({ "name": "k", "scopes": ["projects:write"] })).await;
+    let path = format!("/api-keys/{}", id(&made));
+    let key = as_key(&emulator, &made);
+    key.post("/workspaces", json!({ "name": "w" })).await.data(201);
+    client.post("/workspaces", json!({ "name": "elsewhere" })).await.data(201);
+    client.patch(&path, json!({ "name": "new" })).await.data(200);
+    let trail = client.get(&format!("{path}/events")).await;
+    assert!(!String::from_utf8_lossy(&trail.body).contains(made["key"].as_str().unwrap()));
+    let trail = trail.json();
+    let types: Vec<_> =
+        trail["data"].as_array().unwrap().iter().map(|event| event["type"].clone()).collect();
+    assert_eq!(types, ["api_key.update", "workspace.create", "api_key.create"]);
+    assert_eq!(trail["data"][1]["actor"]["id"], made["id"]);
+    assert_eq!(trail["data"][1]["ip_address"], "127.0.0.1");
+    let some = client.get(&format!("{path}/events?type=workspace.*&limit=1")).await.json();
+    assert_eq!((&some["total"], &some["data"][0]["type"]), (&json!(1), &json!("workspace.create")));
+    emulator
+        .client("msk_test_b")
+        .get(&format!("{path}/events"))
+        .await
+        .refused(404, "api_key_not_found");
+}

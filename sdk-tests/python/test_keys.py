@@ -23,9 +23,9 @@ def test_keys(environment, key):
     rotated = client.api_keys.rotate(made["id"])
     assert rotated["id"] == made["id"] and rotated["key"] != made["key"]
     events = client.api_keys.events(made["id"], limit=10)
-    assert {"api_key.created", "api_key.updated", "api_key.rotated"} <= {event["type"] for event in events}
-    assert [event["type"] for event in client.api_keys.events(made["id"], event_type="api_key.created")] == [
-        "api_key.created"]
+    assert {"api_key.create", "api_key.update", "api_key.rotate"} <= {event["type"] for event in events}
+    assert [event["type"] for event in client.api_keys.events(made["id"], event_type="api_key.create")] == [
+        "api_key.create"]
     client.api_keys.delete(made["id"])
     assert client.api_keys.list() == []
 
@@ -66,7 +66,7 @@ async def test_keys_async(environment, key):
     rotated = await client.api_keys.rotate(made["id"])
     assert rotated["key"] != made["key"]
     events = await client.api_keys.events(made["id"])
-    assert events[0]["type"] == "api_key.rotated"
+    assert events[0]["type"] == "api_key.rotate"
     await client.api_keys.delete(made["id"])
     assert await client.api_keys.list() == []
 

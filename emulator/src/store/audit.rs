@@ -76,6 +76,8 @@ pub struct Deeds {
     pub resource_type: Option<String>,
     /// To this one.
     pub resource_id: Option<String>,
+    /// Done with this key, or to it.
+    pub key: Option<Uuid>,
     /// Not before this moment.
     pub since: Option<Timestamp>,
     /// Before this moment.
@@ -198,6 +200,9 @@ impl Deeds {
         }
         if let Some(id) = &self.resource_id {
             and("resource_id = ?", text(id));
+        }
+        if let Some(key) = self.key {
+            and("? IN (actor, resource_id)", Sql::Text(key.to_string()));
         }
         if let Some(since) = self.since {
             and("at >= ?", Sql::Integer(since.0));

@@ -11,10 +11,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::api_keys::ApiKey;
 use super::events::resume::globs;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::http::{Answer, ApiError, ApiResult, Caller, Pages, Params, Route};
+use crate::http::{Answer, ApiError, ApiResult, Caller, Pages, Params, Route, Scoped};
 use crate::store::Paging;
 use crate::store::audit::{Deed, Deeds};
 
@@ -23,6 +24,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::get("/audit-log", list).family("audit").scope("audit:read"),
         Route::get("/activity", activity).family("activity").scope("audit:read"),
+        Route::get("/api-keys/{id}/events", of_key).family("api_keys"),
     ]
 }
 
@@ -82,6 +84,29 @@ async fn activity(
     answer(&app, which, paging, "activity", |deed| show(deed, reader)).await
 }
 
+#[derive(Debug, Default, Deserialize)]
+struct Trail {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+/// What was done with a key and to it, and from where (miosa-python 2.19).
+async fn of_key(
+    State(app): State<App>,
+    key: Scoped<ApiKey>,
+    reader: Reader,
+    pages: Pages,
+    Params(query): Params<Trail>,
+) -> ApiResult<Answer> {
+    let which = Deeds {
+        org: key.org,
+        key: Some(key.id),
+        actions: globs("type", query.kind.as_deref().unwrap_or_default())?,
+        ..Deeds::default()
+    };
+    answer(&app, which, pages.paging, "events", |deed| show(deed, reader)).await
+}
+
 async fn answer(
     app: &App,
     which: Deeds,
@@ -116,7 +141,7 @@ impl Query {
             resource_id: self.resource_id,
             since: self.since.map(|text| moment("since", &text)).transpose()?,
             until: self.until.map(|text| moment("until", &text)).transpose()?,
-            done: false,
+            ..Deeds::default()
         };
         let elsewhere = self.workspace_id.is_some_and(|asked| which.workspace != Some(asked));
         if elsewhere {
