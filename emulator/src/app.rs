@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::compute::code::Turns;
 use crate::api::compute::sandboxes::activity::Activity;
 use crate::api::compute::sandboxes::measures::Measures;
+use crate::api::compute::terminals::registry::Terminals;
 use crate::api::platform::egress::gate::Gates;
 use crate::clock::Clock;
 use crate::http::auth::{AuthMode, Identities};
@@ -123,6 +124,8 @@ pub struct Parts {
     pub machines: Machines,
     /// Who is at work in which sandbox.
     pub activity: Activity,
+    /// Terminals that are open.
+    pub terminals: Terminals,
     /// Whose turn it is in which interpreter.
     pub code: Turns,
     /// What sandboxes used, over time.
@@ -175,6 +178,7 @@ impl App {
             ids: Ids::new(seed),
             machines,
             activity: Activity::default(),
+            terminals: Terminals::default(),
             code: Turns::default(),
             measures: Measures::default(),
             identities,

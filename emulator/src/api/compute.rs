@@ -18,6 +18,8 @@ pub mod services;
 pub mod snapshots;
 pub mod template_start;
 pub mod templates;
+pub mod terminals;
+pub mod tunnel;
 
 use crate::http::Route;
 
@@ -42,6 +44,8 @@ pub fn routes() -> Vec<Route> {
         snapshots::routes(),
         previews::routes(),
         templates::routes(),
+        terminals::routes(),
+        tunnel::routes(),
     ]
     .into_iter()
     .flatten()

@@ -46,6 +46,7 @@ const FAMILIES: &[Source] = sources![
     "egress",
     "identity",
     "tickets",
+    "terminals",
     "device_login",
 ];
 

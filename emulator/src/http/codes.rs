@@ -118,6 +118,7 @@ pub fn not_found(kind: &str) -> Code {
         "api_key" => "api_key_not_found",
         "service_account" => "service_account_not_found",
         "file" => "file_not_found",
+        "terminal" => "terminal_not_found",
         "process" => "process_not_found",
         "command" => "command_not_found",
         "service" => "service_not_found",

@@ -27,6 +27,7 @@ use crate::http::socket::Upgrade;
 use crate::http::{ApiResult, Route, Scoped};
 
 use ask::Asked;
+pub(super) use bare::resize;
 use dialect::Dialect;
 use talk::Talk;
 
