@@ -208,7 +208,7 @@ async fn a_batch_under_a_key_is_made_once_and_a_wrong_one_not_at_all() {
         (json!({ "count": 2, "name": "same" }), 422, "VALIDATION_FAILED"),
         (json!({ "count": 2, "setup_file": "" }), 422, "INVALID_SETUP_FILE"),
         (json!({ "count": 2, "template_id": "nope" }), 404, "TEMPLATE_NOT_FOUND"),
-        (json!({ "count": 2, "services": [{ "name": "web" }] }), 501, "not_emulated"),
+        (json!({ "count": 2, "database": true }), 501, "not_emulated"),
     ] {
         client.post("/sandboxes/batch", body).await.refused(status, code);
     }
