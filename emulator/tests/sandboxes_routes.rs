@@ -75,8 +75,8 @@ async fn a_create_that_cannot_be_honoured_is_refused_and_leaves_nothing() {
     let client = emulator.client(KEY);
     let post = |body| client.post("/sandboxes", body);
     post(json!({ "template_id": "nope" })).await.refused(404, "TEMPLATE_NOT_FOUND");
-    let error = post(json!({ "services": [{ "name": "web" }] })).await.refused(501, "not_emulated");
-    assert_eq!(error["details"][0]["field"], "services");
+    let error = post(json!({ "database": true })).await.refused(501, "not_emulated");
+    assert_eq!(error["details"][0]["field"], "database");
     post(json!({ "size": "huge" })).await.refused(422, "VALIDATION_FAILED");
     post(json!({ "timeout_sec": -1 })).await.refused(422, "VALIDATION_FAILED");
     post(json!({ "template_id": "blank", "snapshot_id": "x" }))
