@@ -12,18 +12,21 @@ pub mod docker;
 pub mod host;
 pub mod namespace;
 pub mod registry;
+pub mod sealed;
 pub mod templates;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use miosa_agent::protocol::Entry;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use uuid::Uuid;
 
 pub use agent::Agent;
 pub use registry::Machines;
+pub use sealed::Opened;
 
 /// Both directions of the stream to an agent.
 pub trait AgentIo: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -251,6 +254,14 @@ pub trait MachineHost: Send + Sync {
 
     /// Removes a snapshot. Machines made from it keep working.
     async fn remove_snapshot(&self, snapshot: Uuid) -> Result<(), MachineError>;
+
+    /// What a folder of a snapshot holds, by name, without what lies deeper. What is wrong with the path is
+    /// [`MachineError::Agent`], as in a machine.
+    async fn list_sealed(&self, snapshot: Uuid, path: &str) -> Result<Vec<Entry>, MachineError>;
+
+    /// A file of a snapshot, or a folder with everything below it as a tar archive; links are followed within the
+    /// snapshot.
+    async fn open_sealed(&self, snapshot: Uuid, path: &str) -> Result<Opened, MachineError>;
 
     /// Every machine of this data directory (never a neighbour's).
     async fn list(&self) -> Result<Vec<Found>, MachineError>;

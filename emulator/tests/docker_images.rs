@@ -210,3 +210,45 @@ async fn images_with_an_older_agent_are_pruned_a_neighbours_are_not() {
     let pruned = theirs.host.prune().await.unwrap();
     assert!(pruned.removed.iter().any(|line| line.contains(&neighbours)), "{pruned:?}");
 }
+
+#[tokio::test]
+async fn an_image_of_too_many_layers_is_made_flat_and_nothing_of_it_is_lost() {
+    let lab = Lab::squashing_at(1).await;
+    let (id, agent) = lab.machine("blank").await;
+    sh(&agent, "mkdir dir && echo one > dir/a && ln dir/a twin && ln -s dir/a link && chmod 640 dir/a && chown 33:33 dir/a").await;
+    let path = sh(&agent, "echo $PATH; rm /usr/bin/env").await;
+    let mut snapshots = Vec::new();
+    for level in 0..2 {
+        let snapshot = Uuid::new_v4();
+        lab.host.snapshot(id, snapshot).await.unwrap();
+        snapshots.push(snapshot);
+        let image = lab.snapshot_image(snapshot).await;
+        // One of the files, one of the commit that names it.
+        assert!(image.root_fs.unwrap().layers.unwrap().len() <= 2);
+        let config = image.config.unwrap();
+        assert_eq!(
+            config.labels.unwrap().get("ai.miosa.emulator.snapshot"),
+            Some(&snapshot.to_string())
+        );
+        let started = lab.host.restore(id, snapshot).await.unwrap();
+        let agent = Agent::connect(started.stream).await.unwrap();
+        let look = "cat dir/a level 2>/dev/null; stat -c '%a %u %h' dir/a; cat link; pwd; ls /usr/bin/env 2>&1 | grep -c No; echo $GREETING";
+        let expected = if level == 0 { String::new() } else { format!("{level}\n") };
+        let expected = format!("one\n{expected}640 33 2\none\n/workspace\n1\nhello world\n");
+        assert_eq!(sh(&agent, look).await, expected);
+        assert_eq!(format!("{}{}", sh(&agent, "echo $PATH").await, ""), path);
+        sh(&agent, &format!("echo {} > level", level + 1)).await;
+    }
+    let (_, earlier) = lab.from(Base::Snapshot(snapshots[1]), BTreeMap::new()).await;
+    assert_eq!(sh(&earlier, "cat level; echo ${GREETING-none}").await, "1\nnone\n");
+    // Nothing is left of the making: two machines, two snapshots.
+    assert_eq!(lab.containers().await.len(), 2);
+    for snapshot in snapshots {
+        lab.host.remove_snapshot(snapshot).await.unwrap();
+    }
+    for found in lab.host.list().await.unwrap() {
+        lab.host.remove(found.id).await.unwrap();
+    }
+    lab.host.prune().await.unwrap();
+    assert_eq!(lab.snapshot_images().await, 0);
+}

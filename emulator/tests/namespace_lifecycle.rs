@@ -8,7 +8,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use machines::{Machine, bench, eventually, open, processes_with, spec};
+use machines::{Bench, Machine, bench, eventually, open, processes_with, spec};
 use miosa_emulator::machines::{Base, MachineError, MachineHost, TemplateReadiness};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -201,9 +201,128 @@ async fn a_machine_stands_on_as_many_layers_as_a_snapshot_may_have() {
     std::fs::write(bench.data.path().join(format!("snapshots/{bottom}/meta.json")), meta).unwrap();
     let mut top = bench.fork(bottom).await;
     assert_eq!(top.ok("cat /workspace/deep").await, "deep");
-    let deeper = bench.host.snapshot(top.id, Uuid::new_v4()).await;
-    assert!(deeper.unwrap_err().to_string().contains("300 deep"));
-    top.ok("true").await;
+    // One more is one too many: they become one, and who stands on them stays where it is.
+    top.ok("echo top > /workspace/top").await;
+    let deeper = bench.snapshot(&top).await;
+    assert_eq!(layers_of(&bench, deeper).len(), 1);
+    let mut fork = bench.fork(deeper).await;
+    assert_eq!(fork.ok("cat /workspace/deep /workspace/top").await, "deep\ntop");
+    assert_eq!(top.ok("cat /workspace/deep /workspace/top").await, "deep\ntop");
+}
+
+/// The layers of a snapshot, as the host writes them down.
+fn layers_of(bench: &Bench, snapshot: Uuid) -> Vec<u64> {
+    let meta = bench.data.path().join(format!("snapshots/{snapshot}/meta.json"));
+    let meta: serde_json::Value = serde_json::from_slice(&std::fs::read(meta).unwrap()).unwrap();
+    meta["chain"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn layers_are_merged_before_they_are_too_many_and_nothing_of_the_files_is_lost() {
+    let data = tempfile::TempDir::new().unwrap();
+    let host = machines::open(data.path()).await.merging_at(3);
+    let bench = Bench { host, data };
+    let mut machine = bench.blank().await;
+    machine
+        .ok("cd /workspace; mkdir -p d/deep again emptied shut; echo x > d/deep/x; echo y > d/y; ln d/y twin; ln -s d/y soft; \
+             echo f > again/f; echo f > emptied/f; touch goes; echo s > secret; chmod 0 secret shut; mkfifo fifo; \
+             chmod 1777 d; touch -d 2020-01-01 d; truncate -s 100M hole; rm /usr/bin/env; echo 0 > level; \
+             python3 -c 'import os; os.setxattr(\"d/y\", \"user.note\", b\"kept\")'; chown 33:33 goes 2>/dev/null || true")
+        .await;
+    let mut snapshots = Vec::new();
+    // What each level does to what the levels below have left.
+    let steps = [
+        "rm -r again; mkdir again; touch again/new",
+        "rm goes; rm -r emptied; echo now a file > emptied",
+        "rm emptied; mkdir emptied; touch emptied/fresh; rm secret; echo back > /usr/bin/env",
+        "rm -r d/deep; ln -s nowhere d/deep",
+        "true",
+        "mv twin moved; echo more >> moved",
+        "rm d/deep; mkdir -p d/deep/down; touch d/deep/down/here",
+        "touch -d 2020-01-01 d",
+    ];
+    for (level, step) in (1..).zip(steps) {
+        let snapshot = bench.snapshot(&machine).await;
+        assert!(layers_of(&bench, snapshot).len() <= 3, "level {level}");
+        snapshots.push(snapshot);
+        let started = bench.host.restore(machine.id, snapshot).await.unwrap();
+        machine = Machine::new(machine.id, started);
+        machine
+            .ok(&format!(
+                "cd /workspace; [ $(cat level) = {} ] && echo {level} > level; {step}",
+                level - 1
+            ))
+            .await;
+    }
+    let last = bench.snapshot(&machine).await;
+    let expected = "8\nagain/new\nd/deep/down/here\nd/y\nemptied/fresh\nfifo\nhole\nlevel\nmoved\nsoft\n0 shut\n1777 2020 d\nsoft -> d/y\nback\ny\ny\nmore\nkept\n100M";
+    let look = "cd /workspace; cat level; find . ! -type d -printf '%P\\n' | sort; stat -c '%a %n' shut; \
+                stat -c '%a %y %n' d | sed 's/-.* / /'; ls -l soft | grep -o 'soft.*'; cat /usr/bin/env d/y moved; \
+                python3 -c 'import os; print(os.getxattr(\"d/y\", \"user.note\").decode())'; du -h --apparent-size hole | cut -f1";
+    let mut fork = bench.fork(last).await;
+    for machine in [&mut machine, &mut fork] {
+        assert_eq!(machine.ok(look).await, expected);
+    }
+    // Nobody's files are touched by what another does to the same ones.
+    fork.ok("cd /workspace; echo changed > d/y; chmod 700 moved").await;
+    assert_eq!(machine.ok("cd /workspace; cat d/y; stat -c %a moved").await, "y\n644");
+    // Each of the earlier ones is as it was, whether its layers were merged or not.
+    for (level, snapshot) in snapshots.iter().enumerate() {
+        let mut earlier = bench.fork(*snapshot).await;
+        assert_eq!(earlier.ok("cat /workspace/level").await, level.to_string());
+        let exist = ["secret", "goes", "emptied/f", "again/f"];
+        let gone_at = [3, 2, 2, 1];
+        for (name, gone) in exist.iter().zip(gone_at) {
+            let (_, code) = earlier.run(&format!("test -e /workspace/{name}")).await;
+            assert_eq!(code == 0, level < gone, "{name} at level {level}");
+        }
+        bench.host.remove(earlier.id).await.unwrap();
+    }
+    // And what is not needed any more goes, layer by layer.
+    for snapshot in snapshots {
+        bench.host.remove_snapshot(snapshot).await.unwrap();
+    }
+    assert_eq!(machine.ok("cat /workspace/level").await, "8");
+    assert_eq!(bench.fork(last).await.ok("cat /workspace/level").await, "8");
+}
+
+#[tokio::test]
+async fn a_snapshot_is_looked_into_as_a_machine_would_see_it() {
+    let bench = bench().await;
+    let mut machine = bench.blank().await;
+    machine.ok("cd /workspace; mkdir d gone; echo one > d/a; echo s > secret; chmod 0 secret; touch gone/x").await;
+    let first = bench.snapshot(&machine).await;
+    let mut machine =
+        Machine::new(machine.id, bench.host.restore(machine.id, first).await.unwrap());
+    machine.ok("cd /workspace; rm -r gone; echo two > d/b; rm /usr/bin/env; ln -s /etc/shadow link; mkdir d/c").await;
+    let second = bench.snapshot(&machine).await;
+    let names = async |path: &str| -> Vec<String> {
+        let entries = bench.host.list_sealed(second, path).await.unwrap();
+        entries.into_iter().map(|entry| entry.name).collect()
+    };
+    assert_eq!(names("/workspace").await, ["d", "link", "secret"]);
+    assert_eq!(names("/workspace/d").await, ["a", "b", "c"]);
+    // `/bin` is a link, and `/usr` is for the most part the computer's own.
+    let programs = names("/bin").await;
+    assert!(programs.contains(&"bash".to_owned()) && !programs.contains(&"env".to_owned()));
+    let read = async |path: &str| -> Result<Vec<u8>, String> {
+        let opened = bench.host.open_sealed(second, path).await.map_err(|e| e.to_string())?;
+        let pieces: Vec<_> = futures_util::StreamExt::collect(opened.bytes).await;
+        Ok(pieces.into_iter().flat_map(|piece| piece.unwrap().to_vec()).collect())
+    };
+    assert_eq!(read("/workspace/d/a").await.unwrap(), b"one\n");
+    assert_eq!(read("/workspace/secret").await.unwrap(), b"s\n");
+    assert_eq!(read("/bin/bash").await.unwrap(), std::fs::read("/bin/bash").unwrap());
+    // The machine's own, not the computer's.
+    let shadow = String::from_utf8(read("/workspace/link").await.unwrap()).unwrap();
+    assert!(shadow.contains("root:*:"), "{shadow}");
+    assert!(read("/workspace/gone/x").await.is_err());
+    // An archive names its files' owners as the machine knows them.
+    let archive = read("/workspace").await.unwrap();
+    let mut archive = tar::Archive::new(&*archive);
+    let owners: Vec<u64> =
+        archive.entries().unwrap().map(|member| member.unwrap().header().uid().unwrap()).collect();
+    assert!(owners.len() == 7 && owners.iter().all(|uid| *uid == 0), "{owners:?}");
 }
 
 #[tokio::test]

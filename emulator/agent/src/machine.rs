@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicI32;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use miosa_agent::protocol::{Environment, Failure, FailureCode};
 use tokio::sync::watch;
 
 use crate::egress::Egress;
@@ -61,8 +62,10 @@ impl Options {
 pub struct Machine {
     pub started: Instant,
     pub workspace: Workspace,
-    /// The environment of every command.
+    /// The environment of every command, as the agent was started with it.
     pub env: Vec<(OsString, OsString)>,
+    /// What is different by now.
+    pub changed: Mutex<Environment>,
     /// The limits of open files (soft, hard) that commands get.
     pub files: (u64, u64),
     pub reaper: Arc<Reaper>,
@@ -76,6 +79,31 @@ pub struct Machine {
     pub stopped_before: Mutex<Option<HashSet<i32>>>,
     /// Set once: end every process within this grace, then the agent.
     pub shutdown: watch::Sender<Option<Duration>>,
+}
+
+impl Machine {
+    /// The environment of a command that starts now.
+    pub fn variables(&self) -> Vec<(OsString, OsString)> {
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let stays = |name: &OsString| {
+            let changes =
+                |name: &str| changed.unset.contains(name) || changed.set.contains_key(name);
+            !name.to_str().is_some_and(changes)
+        };
+        let mut env: Vec<_> = self.env.iter().filter(|(name, _)| stays(name)).cloned().collect();
+        env.extend(changed.set.iter().map(|(name, value)| (name.into(), value.into())));
+        env
+    }
+
+    /// Changes the environment of commands that start from now on.
+    pub fn change_environment(&self, to: Environment) -> Result<(), Failure> {
+        if let Some(name) = to.set.keys().find(|name| name.is_empty() || name.contains('=')) {
+            let text = format!("{name:?} cannot be the name of a variable");
+            return Err(Failure::new(FailureCode::InvalidRequest, text));
+        }
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        Ok(())
+    }
 }
 
 /// The variables of the agent that commands get.

@@ -13,6 +13,7 @@
 //! | `POST /v1/tcp?port=` | bytes to the port | bytes from the port; 502 `CONNECTION_REFUSED` when nothing listens |
 //! | `POST /v1/egress` | a verdict of [`egress`], then bytes from outside | waits for a connection to leave the machine, answers with `x-target: host:port` and its bytes |
 //! | `POST /v1/signal` | [`Signal`] | 204; 404 when no such command of the agent runs |
+//! | `PUT /v1/environment` | [`Environment`] | 204; of commands that start from now on |
 //! | `GET /v1/ports` | | [`Ports`] |
 //! | `GET /v1/usage` | | [`Usage`] |
 //! | `POST /v1/jobs` | [`jobs::Job`] | [`jobs::JobInfo`] |
@@ -36,7 +37,7 @@
 
 pub mod jobs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +132,15 @@ pub struct Exec {
     /// Whether the command outlives the request that started it. Otherwise a client that goes away ends it.
     #[serde(default)]
     pub detached: bool,
+}
+
+/// How the environment of commands differs from the one that the agent was started with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Variables that are set, whatever they were.
+    pub set: BTreeMap<String, String>,
+    /// Variables that are not there, unless they are set.
+    pub unset: BTreeSet<String>,
 }
 
 /// The size of a terminal, in characters.

@@ -19,6 +19,9 @@ use crate::{content, egress, exec, files, jobs, ports, tunnel, usage};
 /// The longest JSON that is read, in bytes.
 const MAX_JSON: usize = 64 * 1024;
 
+/// The longest environment: what a process can have, and what JSON makes of it.
+const MAX_ENVIRONMENT: usize = 1024 * 1024;
+
 /// How long the body of a short request may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -57,6 +60,11 @@ async fn route(machine: Arc<Machine>, request: Request<Incoming>) -> Outcome {
         (&Method::GET, "/v1/watch") => files::watch::follow(machine, read_query(query)?).await,
         (&Method::POST, "/v1/tcp") => tunnel::to_port(read_query(query)?, body).await,
         (&Method::POST, "/v1/egress") => egress::take(&machine, body).await,
+        (&Method::PUT, "/v1/environment") => {
+            let to = read_bytes(body, MAX_ENVIRONMENT).await?;
+            machine.change_environment(serde_json::from_slice(&to).map_err(invalid)?)?;
+            Ok(nothing())
+        }
         (&Method::GET, "/v1/ports") => {
             json(&blocking(move || Ok(ports::listening(&machine))).await?)
         }

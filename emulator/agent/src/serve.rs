@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http2;
@@ -118,6 +118,7 @@ async fn live(
     let machine = Arc::new(Machine {
         started: Instant::now(),
         env: environment(&workspace),
+        changed: Mutex::default(),
         workspace,
         files,
         reaper: Arc::new(Reaper::default()),

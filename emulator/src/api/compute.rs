@@ -4,6 +4,7 @@ pub mod batches;
 pub mod bulk;
 pub mod code;
 pub mod commands;
+pub mod env;
 pub mod exec;
 pub mod exec_python;
 pub mod exec_socket;
@@ -15,6 +16,7 @@ pub mod processes;
 pub mod run;
 pub mod sandboxes;
 pub mod services;
+pub mod shares;
 pub mod snapshots;
 pub mod template_start;
 pub mod templates;
@@ -31,6 +33,7 @@ pub fn routes() -> Vec<Route> {
         template_start::routes(),
         batches::routes(),
         bulk::routes(),
+        env::routes(),
         exec::routes(),
         exec_python::routes(),
         exec_socket::routes(),
@@ -43,6 +46,7 @@ pub fn routes() -> Vec<Route> {
         logs::routes(),
         snapshots::routes(),
         previews::routes(),
+        shares::routes(),
         templates::routes(),
         terminals::routes(),
         tunnel::routes(),

@@ -27,6 +27,7 @@ const FAMILIES: &[Source] = sources![
     "sandboxes",
     "sandbox_batches",
     "bulk",
+    "env",
     "exec",
     "processes",
     "services",

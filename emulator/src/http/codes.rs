@@ -22,7 +22,7 @@ macro_rules! codes {
     ($($name:ident $status:literal $retryable:ident $source:literal;)+) => {
         $(
             #[doc = concat!("Status ", stringify!($status), "; source: ", $source, ".")]
-            #[allow(non_upper_case_globals)] // `not_emulated` is small
+            #[allow(non_upper_case_globals)] // `not_emulated` and `invalid_scope` are small
             pub const $name: Code = Code { name: stringify!($name), status: $status, retryable: codes!(@ $retryable), source: $source };
         )+
         /// The table.
@@ -74,6 +74,8 @@ codes! {
     LAST_OWNER                  409 final "miosa-python 2.19";
     ALREADY_ACCEPTED            409 final "miosa-python 2.19";
     REVOKED                     409 final "miosa-python 2.19";
+    SNAPSHOT_ALREADY_NAMED      409 final "miosa-python 2.19";
+    NO_SNAPSHOT_AVAILABLE       409 final "miosa-python 2.19";
     IDEMPOTENCY_PAYLOAD_MISMATCH 409 final "contract fixture public-v1";
     IDEMPOTENCY_IN_PROGRESS     409 retry "chosen";
     EXPIRED                     410 final "miosa-python 2.19";
@@ -82,6 +84,7 @@ codes! {
     ARCHIVE_TOO_LARGE           413 final "chosen";
     RANGE_NOT_SATISFIABLE       416 final "chosen";
     VALIDATION_FAILED           422 final "miosa-cli";
+    invalid_scope               422 final "api-reference/preview-tokens";
     OWNERSHIP_CONFLICT          422 final "chosen";
     WORKSPACE_NOT_FOUND         422 final "chosen";
     PROJECT_NOT_FOUND           422 final "chosen";
@@ -112,7 +115,9 @@ pub fn not_found(kind: &str) -> Code {
     let name = match kind {
         "sandbox" => "sandbox_not_found",
         "snapshot" => "snapshot_not_found",
+        "named_snapshot" => "named_snapshot_not_found",
         "preview" => "preview_not_found",
+        "share" => "share_not_found",
         "workspace" => "workspace_not_found",
         "project" => "project_not_found",
         "api_key" => "api_key_not_found",

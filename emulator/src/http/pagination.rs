@@ -34,6 +34,14 @@ impl Pages {
     /// # Errors
     /// 400 for what is no number or out of bounds.
     pub fn parse(query: &str) -> ApiResult<Self> {
+        Self::within(query, DEFAULT_SIZE, MAX_SIZE)
+    }
+
+    /// The same for a list with sizes of its own.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn within(query: &str, default: u32, most: u32) -> ApiResult<Self> {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
             .map_err(|error| ApiError::parameter("query", error))?;
         let find = |name: &str| {
@@ -42,7 +50,7 @@ impl Pages {
         let mut size = None;
         for name in ["page_size", "per_page", "limit"] {
             if let Some(text) = find(name) {
-                let n = number(name, text, 1, MAX_SIZE.into())? as u32;
+                let n = number(name, text, 1, most.into())? as u32;
                 if size.is_some_and(|other| other != n) {
                     return Err(ApiError::parameter(
                         name,
@@ -75,7 +83,7 @@ impl Pages {
             return Err(ApiError::parameter("page", "use one of page, offset and cursor"));
         }
         let asked = size.is_some() || page.is_some() || offset.is_some() || cursor.is_some();
-        let size = size.unwrap_or(DEFAULT_SIZE);
+        let size = size.unwrap_or(default);
         let paging = match (page, offset, cursor) {
             (_, Some(offset), _) => Paging::Offset { offset, size },
             (_, _, Some(before)) => Paging::Cursor { before, size },

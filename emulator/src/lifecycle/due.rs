@@ -1,4 +1,4 @@
-//! Timeouts, idle pauses and the retention of snapshots, when policy time says so; and forgetting old idempotency keys.
+//! Timeouts, idle pauses, the retention of snapshots and the end of visitors' tokens, when policy time says so; and forgetting old idempotency keys.
 //!
 //! One loop sleeps until the next moment that anything is due in any organization. A clock that is moved, and
 //! whatever changes when a sandbox is due, wakes it (`App::due`).
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::retention;
 use crate::api::compute::sandboxes::power::{self, How, Why};
 use crate::api::compute::sandboxes::{Sandbox, State};
+use crate::api::compute::shares::{self, Visitor};
 use crate::api::compute::snapshots::{Snapshot, removal};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -61,6 +62,11 @@ async fn round(app: &App) -> ApiResult<Duration> {
             removal::expire_due(app, org).await?;
         }
     }
+    for (org, at) in next::<Visitor>(app).await? {
+        if at <= app.clock.now(org) {
+            shares::expire_due(app, org).await?;
+        }
+    }
     for (org, at) in next::<Sandbox>(app).await? {
         let now = app.clock.now(org);
         if at > now {
@@ -90,6 +96,7 @@ async fn round(app: &App) -> ApiResult<Duration> {
     }
     let mut all = next::<Sandbox>(app).await?;
     all.extend(next::<Snapshot>(app).await?);
+    all.extend(next::<Visitor>(app).await?);
     let waits = all.into_iter().map(|(org, at)| {
         let ms = at.millis_since(app.clock.now(org)).max(0);
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))

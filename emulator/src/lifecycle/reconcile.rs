@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::api::compute::env;
 use crate::api::compute::processes::look;
 use crate::api::compute::sandboxes::create::build;
 use crate::api::compute::sandboxes::event::{Happening, emit};
@@ -55,6 +56,7 @@ pub struct Report {
 pub async fn reconcile(app: &App) -> ApiResult<Report> {
     let mut report = Report::default();
     let rows = app.store.read(|view| view.all::<Sandbox>().map_err(ApiError::from)).await?;
+    env::remember(app, &rows).await?;
     let machines = match app.machines.list().await {
         Ok(found) => Some(found),
         Err(error) => {

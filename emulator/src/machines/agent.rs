@@ -26,7 +26,9 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use miosa_agent::packed::Unpacked;
-use miosa_agent::protocol::{Change, Entry, Exec, Failure, FileOp, Health, Ports, Signal, Usage};
+use miosa_agent::protocol::{
+    Change, Entry, Environment, Exec, Failure, FileOp, Health, Ports, Signal, Usage,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -223,6 +225,11 @@ impl Agent {
     /// Waits for a connection that wants to leave the machine. Dropping the future stops waiting.
     pub async fn accept_egress(&self) -> Result<Egress, MachineError> {
         tunnel::egress(self).await
+    }
+
+    /// Changes the environment of commands that start from now on.
+    pub async fn set_environment(&self, to: &Environment) -> Result<(), MachineError> {
+        self.tell("setting the environment", Method::PUT, "/v1/environment", to_json(to)?).await
     }
 
     /// The ports that listen.

@@ -8,6 +8,7 @@ mod containers;
 mod engine;
 mod images;
 mod labels;
+mod look;
 mod machine;
 mod network;
 mod notes;
@@ -15,6 +16,7 @@ mod plan;
 mod probe;
 mod prune;
 mod snapshots;
+mod squash;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use miosa_agent::protocol::Entry;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -33,7 +36,7 @@ use self::machine::{Aim, Engine};
 use super::templates::DEFAULT_TEMPLATE;
 use super::{
     AgentStream, Enforced, Found, HostKind, MachineError, MachineHost, MachineSpec, Note,
-    NoteLevel, Pruned, Sealed, Shape, Started, TemplateReadiness,
+    NoteLevel, Opened, Pruned, Sealed, Shape, Started, TemplateReadiness,
 };
 
 /// How to use an engine.
@@ -46,12 +49,20 @@ pub struct DockerConfig {
     pub image_overrides: BTreeMap<String, String>,
     /// Hears of images being built or pulled.
     pub progress: Option<OnProgress>,
+    /// Most layers of a snapshot's image: with more it is made flat.
+    pub deepest: usize,
 }
 
 impl DockerConfig {
     /// The engine of the environment and the built-in images.
     pub fn new(owner: impl Into<String>) -> Self {
-        Self { owner: owner.into(), engine: None, image_overrides: BTreeMap::new(), progress: None }
+        Self {
+            owner: owner.into(),
+            engine: None,
+            image_overrides: BTreeMap::new(),
+            progress: None,
+            deepest: snapshots::DEEPEST,
+        }
     }
 }
 
@@ -185,6 +196,14 @@ impl MachineHost for DockerHost {
 
     async fn remove_snapshot(&self, snapshot: Uuid) -> Result<(), MachineError> {
         self.engine.snapshots.remove(snapshot).await
+    }
+
+    async fn list_sealed(&self, snapshot: Uuid, path: &str) -> Result<Vec<Entry>, MachineError> {
+        look::list(&self.engine, &self.tasks, snapshot, path).await
+    }
+
+    async fn open_sealed(&self, snapshot: Uuid, path: &str) -> Result<Opened, MachineError> {
+        look::open(&self.engine, &self.tasks, snapshot, path).await
     }
 
     async fn list(&self) -> Result<Vec<Found>, MachineError> {

@@ -8,14 +8,20 @@ mod files;
 mod process;
 
 use std::collections::HashMap;
+use std::os::unix::net::UnixStream as Pair;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use miosa_agent::protocol::Entry;
 use serde::{Deserialize, Serialize};
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::agent::{ELF, fingerprint};
+use super::sealed::union::Layer;
+use super::sealed::{self, Head, Opened, Union, Wanted};
 use super::{
     AgentStream, Base, Enforced, Found, HostKind, MachineError, MachineHost, MachineSpec, Note,
     NoteLevel, Pruned, Sealed, Started, TemplateReadiness, templates,
@@ -246,6 +252,16 @@ impl MachineHost for HostMachines {
         files::remove(&self.sealed(snapshot)).await
     }
 
+    async fn list_sealed(&self, snapshot: Uuid, path: &str) -> Result<Vec<Entry>, MachineError> {
+        let (head, _) = self.look(snapshot, Wanted::Entries(path.to_owned())).await?;
+        sealed::entries(head)
+    }
+
+    async fn open_sealed(&self, snapshot: Uuid, path: &str) -> Result<Opened, MachineError> {
+        let (head, rest) = self.look(snapshot, Wanted::Content(path.to_owned())).await?;
+        Ok(Opened { entry: sealed::content(head)?, bytes: Box::pin(sealed::stream_of(rest)) })
+    }
+
     async fn list(&self) -> Result<Vec<Found>, MachineError> {
         let mut found = Vec::new();
         for id in files::ids(&self.root.join("machines")).await? {
@@ -269,6 +285,30 @@ impl MachineHost for HostMachines {
 }
 
 impl HostMachines {
+    /// Reads a snapshot beside the async runtime: all there is of a machine here is its `/workspace`.
+    async fn look(
+        &self,
+        snapshot: Uuid,
+        wanted: Wanted,
+    ) -> Result<(Head, BufReader<UnixStream>), MachineError> {
+        let sealed = self.sealed(snapshot);
+        if !sealed.is_dir() {
+            return Err(MachineError::NotFound(snapshot));
+        }
+        let (ours, mut theirs) = Pair::pair().map_err(failed("no socket"))?;
+        ours.set_nonblocking(true).map_err(failed("no socket"))?;
+        let ours = UnixStream::from_std(ours).map_err(failed("no socket"))?;
+        tokio::task::spawn_blocking(move || {
+            let workspace = ("workspace".to_owned(), vec![Layer::sealed(sealed)]);
+            let union = Union { mounts: vec![workspace], ..Union::default() };
+            // Who no longer listens has hung up; who does, misses the end.
+            if let Err(error) = sealed::serve(&union, &wanted, &mut theirs) {
+                tracing::debug!(%error, "looking into a snapshot broke off");
+            }
+        });
+        sealed::receive(BufReader::new(ours)).await
+    }
+
     /// Where this host keeps everything.
     pub fn root(&self) -> &Path {
         &self.root

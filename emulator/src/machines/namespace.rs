@@ -15,9 +15,11 @@ mod inside;
 mod launch;
 mod layers;
 mod live;
+mod look;
 mod loopback;
+mod merge;
 mod plan;
-mod raw;
+pub(super) mod raw;
 mod rootfs;
 mod usermap;
 
@@ -27,9 +29,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use miosa_agent::protocol::Entry;
 use tokio::sync::RwLock;
 use uuid::Uuid;
 
+use super::sealed::{self, Opened, Wanted};
 use super::{
     AgentStream, Base, Enforced, Found, HostKind, MachineError, MachineHost, MachineSpec, Note,
     Pruned, Sealed, Shape, Started, TemplateReadiness,
@@ -46,6 +50,8 @@ use usermap::UserMap;
 pub const PROCESSES: u32 = 1024;
 /// How long a start waits for processes that are ending.
 const ENDING: Duration = Duration::from_secs(2);
+/// As many layers, with numbers of six digits, fit into overlayfs' page of options.
+const LAST_RESORT: usize = 300;
 
 /// How to make machines.
 #[derive(Debug, Clone)]
@@ -73,6 +79,8 @@ pub struct NamespaceHost {
     /// Prefix of our control groups: the data directory's, so that nobody else's are swept.
     owner: String,
     copier: Copier,
+    /// See [`Self::merging_at`].
+    deepest: usize,
     slots: Mutex<HashMap<Uuid, Arc<Slot>>>,
     /// Read while something may refer to a layer that no meta file names yet, written while unused ones go.
     layers_in_use: RwLock<()>,
@@ -109,10 +117,18 @@ impl NamespaceHost {
             trees,
             owner,
             copier,
+            deepest: DEEPEST,
             slots: Mutex::default(),
             layers_in_use: RwLock::new(()),
         };
         Ok((this, leftovers))
+    }
+
+    /// Merges the layers of a snapshot that would have more than this many. For tests; usually there are 48.
+    #[must_use]
+    pub fn merging_at(mut self, deepest: usize) -> Self {
+        self.deepest = deepest.max(1);
+        self
     }
 
     fn slot(&self, id: Uuid) -> Arc<Slot> {
@@ -237,11 +253,6 @@ impl NamespaceHost {
 
     /// Copies what a machine has written into a new layer.
     async fn seal(&self, id: Uuid, meta: &MachineMeta) -> Result<SnapshotMeta, MachineError> {
-        if meta.chain.len() >= DEEPEST {
-            return Err(host(format!(
-                "snapshots upon snapshots, {DEEPEST} deep: overlayfs takes no more"
-            )));
-        }
         let (number, layer) = self.on_disk(Layout::new_layer).await?;
         let copied = self.copier.copy(&self.layout.upper(id, meta.top), &layer).await;
         let measured = match copied {
@@ -254,6 +265,32 @@ impl NamespaceHost {
         let size_bytes = measured?;
         let chain = [number].into_iter().chain(meta.chain.iter().copied()).collect();
         Ok(SnapshotMeta { chain, size_bytes })
+    }
+
+    /// Makes one layer of a chain that has grown too long. Where that fails the chain stays, as long as overlayfs takes it.
+    async fn shorten(&self, sealed: SnapshotMeta) -> Result<SnapshotMeta, MachineError> {
+        if sealed.chain.len() <= self.deepest {
+            return Ok(sealed);
+        }
+        let (number, layer) = self.on_disk(Layout::new_layer).await?;
+        let layers = look::lowest_first(&self.layout, &sealed.chain);
+        match self.copier.merge(&layer, &layers).await {
+            Ok(()) => {
+                // The newest has no other reader: its files live on in the merged one.
+                if let Some(newest) = layers.last() {
+                    self.copier.delete(newest).await?;
+                }
+                Ok(SnapshotMeta { chain: vec![number], ..sealed })
+            }
+            Err(error) => {
+                self.copier.delete(&layer).await?;
+                if sealed.chain.len() > LAST_RESORT {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "the layers of a snapshot could not be merged");
+                Ok(sealed)
+            }
+        }
     }
 
     async fn delete_unused_layers(&self) -> Result<Vec<PathBuf>, MachineError> {
@@ -382,7 +419,7 @@ impl MachineHost for NamespaceHost {
         if let Some(frozen) = frozen {
             frozen.thaw().await?;
         }
-        let sealed = sealed?;
+        let sealed = self.shorten(sealed?).await?;
         let record = sealed.clone();
         self.on_disk(move |layout| {
             if let Some(newest) = record.chain.first() {
@@ -437,6 +474,18 @@ impl MachineHost for NamespaceHost {
             self.copier.delete(&path).await?;
         }
         self.delete_unused_layers().await.map(drop)
+    }
+
+    async fn list_sealed(&self, snapshot: Uuid, path: &str) -> Result<Vec<Entry>, MachineError> {
+        let _layers = self.layers_in_use.read().await;
+        let meta = self.snapshot_meta(snapshot).await?;
+        let (head, _) = self.look(&meta, Wanted::Entries(path.to_owned())).await?;
+        sealed::entries(head)
+    }
+
+    async fn open_sealed(&self, snapshot: Uuid, path: &str) -> Result<Opened, MachineError> {
+        let meta = self.snapshot_meta(snapshot).await?;
+        self.open_layers(&meta, path).await
     }
 
     async fn list(&self) -> Result<Vec<Found>, MachineError> {

@@ -10,14 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use miosa_agent::protocol::{Entry, Environment};
 use tokio::sync::{RwLock, broadcast};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::{
-    Agent, Base, Enforced, Found, MachineError, MachineHost, MachineSpec, Pruned, Sealed, Shape,
-    Started,
+    Agent, Base, Enforced, Found, MachineError, MachineHost, MachineSpec, Opened, Pruned, Sealed,
+    Shape, Started,
 };
 
 /// A create may fetch or build an image first; a copy may be large.
@@ -39,6 +40,8 @@ struct Inner {
     slots: Mutex<HashMap<Uuid, Arc<Slot>>>,
     /// Held for reading while something is made from images, for writing while unused ones are removed.
     images: Arc<RwLock<()>>,
+    /// How the environment of a machine's commands differs from the one that it was made with.
+    environments: Mutex<HashMap<Uuid, Environment>>,
     lost: broadcast::Sender<Uuid>,
     started: broadcast::Sender<Uuid>,
     changes: TaskTracker,
@@ -48,6 +51,8 @@ struct Inner {
 #[derive(Default)]
 struct Slot {
     turn: RwLock<()>,
+    /// Held while the environment goes to the agent, so that the newest comes last.
+    furnishing: tokio::sync::Mutex<()>,
     live: Mutex<Option<Live>>,
 }
 
@@ -79,6 +84,7 @@ impl Machines {
             host,
             slots: Mutex::default(),
             images: Arc::default(),
+            environments: Mutex::default(),
             lost: broadcast::channel(LOSSES_AHEAD).0,
             started: broadcast::channel(LOSSES_AHEAD).0,
             changes: TaskTracker::new(),
@@ -146,9 +152,7 @@ impl Machines {
         let (inner, host) = (self.0.clone(), self.needed()?.clone());
         self.change(id, move |slot| async move {
             let stream = bounded("attaching to a machine", SHORT, host.attach(id)).await?;
-            let agent = Agent::connect(stream).await?;
-            inner.enter(id, &slot, agent);
-            Ok(())
+            inner.furnish_and_enter(id, &slot, Agent::connect(stream).await?).await
         })
         .await
     }
@@ -175,12 +179,36 @@ impl Machines {
 
     /// Lets them go on.
     pub async fn thaw(&self, id: Uuid) -> Result<(), MachineError> {
-        let host = self.needed()?.clone();
-        self.change(
-            id,
-            move |_| async move { bounded("thawing a machine", SHORT, host.thaw(id)).await },
-        )
+        let (inner, host) = (self.0.clone(), self.needed()?.clone());
+        self.change(id, move |slot| async move {
+            bounded("thawing a machine", SHORT, host.thaw(id)).await?;
+            // What was changed while nobody could hear it.
+            let _furnishing = slot.furnishing.lock().await;
+            let agent = lock(&slot.live).as_ref().map(|live| live.agent.clone());
+            match agent {
+                Some(agent) => inner.furnish(id, &agent).await,
+                None => Ok(()),
+            }
+        })
         .await
+    }
+
+    /// Changes the environment of a machine's commands, from now on and after each of its starts. `current` says to what,
+    /// when it is this change's turn; a machine that stands still or does not run hears of it when it goes on.
+    pub async fn furnish<E: From<MachineError>>(
+        &self,
+        id: Uuid,
+        current: impl Future<Output = Result<(Environment, bool), E>>,
+    ) -> Result<(), E> {
+        let slot = self.0.slot(id);
+        let _furnishing = slot.furnishing.lock().await;
+        let (environment, runs) = current.await?;
+        lock(&self.0.environments).insert(id, environment);
+        let agent = lock(&slot.live).as_ref().map(|live| live.agent.clone());
+        match agent.filter(|agent| runs && !agent.is_closed()) {
+            Some(agent) => Ok(self.0.furnish(id, &agent).await?),
+            None => Ok(()),
+        }
     }
 
     /// Ends every process; the files stay.
@@ -197,6 +225,7 @@ impl Machines {
         let (inner, host) = (self.0.clone(), self.needed()?.clone());
         self.change(id, move |slot| async move {
             slot.parting(bounded("removing a machine", SHORT, host.remove(id))).await?;
+            lock(&inner.environments).remove(&id);
             inner.forget(id);
             Ok(())
         })
@@ -250,11 +279,31 @@ impl Machines {
     pub async fn remove_snapshot(&self, snapshot: Uuid) -> Result<(), MachineError> {
         let (inner, host) = (self.0.clone(), self.needed()?.clone());
         self.change(snapshot, move |_| async move {
-            bounded("removing a snapshot", SHORT, host.remove_snapshot(snapshot)).await?;
+            bounded("removing a snapshot", LONG, host.remove_snapshot(snapshot)).await?;
             inner.forget(snapshot);
             Ok(())
         })
         .await
+    }
+
+    /// What a folder of a snapshot holds.
+    pub async fn list_sealed(
+        &self,
+        snapshot: Uuid,
+        path: &str,
+    ) -> Result<Vec<Entry>, MachineError> {
+        let host = self.needed()?;
+        let slot = self.0.slot(snapshot);
+        let _stays = slot.turn.read().await;
+        bounded("looking into a snapshot", LONG, host.list_sealed(snapshot, path)).await
+    }
+
+    /// A file or folder of a snapshot.
+    pub async fn open_sealed(&self, snapshot: Uuid, path: &str) -> Result<Opened, MachineError> {
+        let host = self.needed()?;
+        let slot = self.0.slot(snapshot);
+        let _stays = slot.turn.read().await;
+        bounded("looking into a snapshot", LONG, host.open_sealed(snapshot, path)).await
     }
 
     /// Every machine of this data directory.
@@ -329,13 +378,34 @@ impl Inner {
         }
     }
 
+    /// Tells an agent what the environment of commands is, where it has changed.
+    async fn furnish(&self, id: Uuid, agent: &Agent) -> Result<(), MachineError> {
+        let changed = lock(&self.environments).get(&id).cloned();
+        match changed {
+            Some(environment) => agent.set_environment(&environment).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn furnish_and_enter(
+        &self,
+        id: Uuid,
+        slot: &Arc<Slot>,
+        agent: Agent,
+    ) -> Result<(), MachineError> {
+        let _furnishing = slot.furnishing.lock().await;
+        self.furnish(id, &agent).await?;
+        self.enter(id, slot, agent);
+        Ok(())
+    }
+
     async fn connect(
         &self,
         id: Uuid,
         slot: &Arc<Slot>,
         Started { stream, enforced }: Started,
     ) -> Result<Enforced, MachineError> {
-        self.enter(id, slot, Agent::connect(stream).await?);
+        self.furnish_and_enter(id, slot, Agent::connect(stream).await?).await?;
         Ok(enforced)
     }
 

@@ -1,23 +1,30 @@
 //! Who may see a preview, and which of our credentials never reach the application.
 //!
-//! A public preview is for everyone who can reach the emulator. A private one needs a share token (query
-//! `preview_token`, header `x-miosa-preview-token`, or the cookie that the query leaves behind) or a key that may
-//! read the organization's previews. A share token is always taken out of the request; a key only where it was what
-//! opened the door: any other `Authorization` is the application's own.
+//! A public preview is for everyone who can reach the emulator. A private one needs a token (in the query, the header
+//! `x-miosa-preview-token`, or the cookie that the query leaves behind) or a key that may read the organization's
+//! previews. A token is always taken out of the request; a key only where it was what opened the door: any other
+//! `Authorization` is the application's own.
+//!
+//! There are three tokens: a preview's own (`preview_token=miosa_pv_…`), and of its sandbox a preview token (`mt=mp_…`) and a
+//! share (`ms=ms_…`). Who shows one of the latter is judged by it, at a public preview too: one that was revoked opens
+//! nothing, and one for reading lets pass GET and HEAD and no WebSocket.
 
 use axum::body::Body;
-use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
 use super::rewrite::Way;
 use crate::api::compute::previews::{Preview, Visibility};
+use crate::api::compute::shares::{self, Kind, Scope};
 use crate::app::App;
 use crate::http::presented::{self, Context};
 use crate::http::{ApiError, ApiResult, codes};
 
 /// The query parameter that carries a share token (`develop/previews`).
 pub const TOKEN_PARAMETER: &str = "preview_token";
+/// Those that carry a token of the sandbox (`api-reference/preview-tokens`, `sandbox-shares`; `mp` and `token`: guides).
+const VISITORS: [&str; 4] = ["mt", "ms", "mp", "token"];
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-miosa-preview-token");
 const COOKIE_PREFIX: &str = "miosa_preview_";
 
@@ -40,10 +47,31 @@ pub(super) async fn admit(
 ) -> ApiResult<Pass> {
     let cookie = format!("{COOKIE_PREFIX}{}", preview.id.simple());
     let taken = take_tokens(request, &cookie);
-    if preview.visibility == Visibility::Public {
+    let public = preview.visibility == Visibility::Public;
+    let now = app.clock.now(preview.org);
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD)
+        && !request.headers().contains_key(UPGRADE);
+    let of_the_sandbox = taken.all().find(|token| is_visitors(token)).map(str::to_owned);
+    // An old cookie is no reason to keep somebody out of what is open to all.
+    let shown = of_the_sandbox.filter(|token| !public || taken.cookie.as_ref() != Some(token));
+    if let Some(token) = shown {
+        match shares::scope_of(app, &token, preview.sandbox_id, now).await? {
+            Some(Scope::Read) if !looks => {
+                return Err(refused("This token is for reading: GET and HEAD, and no WebSocket."));
+            }
+            Some(_) => {
+                let keep = !public && taken.query.as_ref() == Some(&token);
+                return Ok(Pass { cookie: keep.then_some((cookie, token)) });
+            }
+            None if taken.cookie.as_ref() != Some(&token) => {
+                return Err(refused("This token is wrong, has expired or was revoked."));
+            }
+            None => {}
+        }
+    }
+    if public {
         return Ok(Pass { cookie: None });
     }
-    let now = app.clock.now(preview.org);
     if let Some(token) = taken.all().find(|token| preview.opened_by(token, now)) {
         let keep = taken.query.as_deref() == Some(token);
         return Ok(Pass { cookie: keep.then(|| (cookie, token.to_owned())) });
@@ -71,6 +99,11 @@ pub(super) async fn admit(
             "This preview is private. Open it by its share URL, or send `Authorization: Bearer msk_…`.",
         )),
     }
+}
+
+/// Whether this is a token of the sandbox, by its first letters.
+fn is_visitors(token: &str) -> bool {
+    [Kind::Token, Kind::Share].iter().any(|kind| token.starts_with(kind.prefix()))
 }
 
 fn refused(message: &str) -> ApiError {
@@ -122,7 +155,12 @@ fn take_tokens(request: &mut Request<Body>, cookie: &str) -> Taken {
 
 /// The URI without its token, and the token. What remains keeps its bytes: it is the application's.
 fn without_token(uri: &Uri) -> Option<(Uri, String)> {
-    let is_token = |part: &&str| part.split('=').next() == Some(TOKEN_PARAMETER);
+    let is_token = |part: &&str| match part.split_once('=') {
+        Some((TOKEN_PARAMETER, _)) => true,
+        // An application may have parameters of these names; what is ours is told by its value.
+        Some((name, value)) => VISITORS.contains(&name) && is_visitors(value),
+        None => *part == TOKEN_PARAMETER,
+    };
     let query = uri.query()?;
     let token = query.split('&').find(is_token)?;
     let token = token.split_once('=').map(|(_, value)| value.to_owned()).unwrap_or_default();
@@ -188,6 +226,14 @@ mod tests {
         assert_eq!(request.headers()["cookie"], "a=1; b=2");
         assert_eq!(request.headers()["authorization"], "Basic dXNlcjpwYXNz");
         assert_eq!(request.headers().len(), 2);
+    }
+
+    #[test]
+    fn an_applications_own_parameter_of_the_same_name_is_not_ours() {
+        let mut request = Request::get("/?ms=500&mt=mp_x&token=abc").body(Body::empty()).unwrap();
+        let taken = take_tokens(&mut request, "miosa_preview_me");
+        assert_eq!(taken.query.as_deref(), Some("mp_x"));
+        assert_eq!(request.uri(), "/?ms=500&token=abc");
     }
 
     #[test]

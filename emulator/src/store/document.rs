@@ -334,6 +334,7 @@ mod tests {
             (within_sql("project", "workspace", "slug"), "project_slug"),
             (within_sql("project", "workspace", "external"), "project_external"),
             (one_sql("api_key", "external IS NOT NULL AND trim(external)"), "api_key_secret"),
+            (one_sql("share", "external IS NOT NULL AND trim(external)"), "share_secret"),
             (one_sql("organization", "slug IS NOT NULL AND trim(slug)"), "organization_slug"),
             (one_sql("sandbox", "id"), "document_id"),
         ] {

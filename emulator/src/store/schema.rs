@@ -113,6 +113,8 @@ CREATE UNIQUE INDEX device_login_secret ON documents (trim(external)) WHERE kind
 CREATE UNIQUE INDEX user_email ON documents (org, trim(external)) WHERE kind = 'user' AND external IS NOT NULL;
 CREATE UNIQUE INDEX environment_slug ON documents (parent, trim(slug)) WHERE kind = 'project_environment' AND slug IS NOT NULL;
 CREATE UNIQUE INDEX workspace_invite_token ON documents (trim(external)) WHERE kind = 'workspace_invite' AND external IS NOT NULL;
+CREATE UNIQUE INDEX share_secret ON documents (trim(external)) WHERE kind = 'share' AND external IS NOT NULL;
+CREATE UNIQUE INDEX quota_external ON documents (org, trim(external)) WHERE kind = 'quota' AND external IS NOT NULL;
 ";
 
 /// Events get an order that clients can resume from, and caps; what was done, by whom, gets a table of its own.

@@ -40,13 +40,24 @@ impl Lab {
     }
 
     pub async fn with(image_overrides: BTreeMap<String, String>) -> Self {
+        Self::configured(image_overrides, None).await
+    }
+
+    /// Where snapshots of more than this many layers are made flat.
+    pub async fn squashing_at(deepest: usize) -> Self {
+        Self::configured(BTreeMap::new(), Some(deepest)).await
+    }
+
+    async fn configured(image_overrides: BTreeMap<String, String>, deepest: Option<usize>) -> Self {
         let owner = format!("test-{}", Uuid::new_v4());
         let progress = Arc::new(Mutex::new(Vec::new()));
         let heard = progress.clone();
+        let usual = DockerConfig::new(owner.clone());
         let config = DockerConfig {
             image_overrides,
             progress: Some(Arc::new(move |step| heard.lock().unwrap().push(step))),
-            ..DockerConfig::new(owner.clone())
+            deepest: deepest.unwrap_or(usual.deepest),
+            ..usual
         };
         let host =
             DockerHost::connect(config).await.unwrap_or_else(|error| panic!("{error}. {HOW}"));

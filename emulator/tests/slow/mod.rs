@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use miosa_agent::protocol::Entry;
 use miosa_emulator::machines::host::HostMachines;
 use miosa_emulator::machines::{
-    AgentStream, Found, HostKind, MachineError, MachineHost, MachineSpec, Note, Pruned, Sealed,
-    Started, TemplateReadiness,
+    AgentStream, Found, HostKind, MachineError, MachineHost, MachineSpec, Note, Opened, Pruned,
+    Sealed, Started, TemplateReadiness,
 };
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -98,6 +99,14 @@ impl MachineHost for SlowHost {
 
     async fn remove_snapshot(&self, snapshot: Uuid) -> Result<(), MachineError> {
         self.inner.remove_snapshot(snapshot).await
+    }
+
+    async fn list_sealed(&self, snapshot: Uuid, path: &str) -> Result<Vec<Entry>, MachineError> {
+        self.inner.list_sealed(snapshot, path).await
+    }
+
+    async fn open_sealed(&self, snapshot: Uuid, path: &str) -> Result<Opened, MachineError> {
+        self.inner.open_sealed(snapshot, path).await
     }
 
     async fn list(&self) -> Result<Vec<Found>, MachineError> {

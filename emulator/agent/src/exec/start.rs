@@ -80,7 +80,7 @@ fn failed(exec: &Exec, error: &io::Error) -> Failure {
 }
 
 fn environment(machine: &Machine, exec: &Exec) -> Vec<(OsString, OsString)> {
-    let mut env = machine.env.clone();
+    let mut env = machine.variables();
     if exec.tty.is_some() {
         env.retain(|(name, _)| name != "TERM");
         env.push(("TERM".into(), "xterm-256color".into()));

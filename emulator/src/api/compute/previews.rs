@@ -296,6 +296,25 @@ async fn make<T: Send + 'static>(
     Ok(committed)
 }
 
+/// The address of the sandbox's own server, for a token to be added. Where it has no preview yet, one of its usual port is
+/// opened: a private one, since it is for who has the token.
+///
+/// # Errors
+/// 409 when its ports are gone.
+pub async fn main_url(
+    app: &App,
+    caller: &Caller,
+    host: &str,
+    sandbox: &Sandbox,
+) -> ApiResult<String> {
+    if crate::proxy::sandbox_url(app, host, sandbox).is_none() {
+        let plan = Plan { visibility: Visibility::Private, ..Plan::public(usual_port(sandbox)) };
+        make(app, caller, host.to_owned(), sandbox.clone(), plan, |_, _| Ok(())).await?;
+    }
+    crate::proxy::sandbox_url(app, host, sandbox)
+        .ok_or_else(|| ApiError::internal("a preview that was opened has no address"))
+}
+
 /// Its name and data: `api-reference/events`.
 fn emit_ready(tx: &Tx<'_>, id: uuid::Uuid, preview: &Preview, url: &str) -> Result<(), StoreError> {
     tx.emit(&Event {

@@ -62,7 +62,7 @@ impl Engine {
                 config.progress,
             ),
             containers: Containers::new(docker.clone(), owner.clone()),
-            snapshots: Snapshots::new(docker.clone(), owner.clone()),
+            snapshots: Snapshots::new(docker.clone(), owner.clone(), config.deepest),
             bridge: Bridge::default(),
             docker,
             owner,

@@ -1,4 +1,4 @@
-//! Looks for programs in an image without running anything: a container that is never started, and its files.
+//! Looks into an image without running anything: a container that is never started, and its files.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -28,8 +28,16 @@ pub async fn tools(
         .find_map(|line| line.strip_prefix("PATH="))
         .unwrap_or(DEFAULT_PATH)
         .to_owned();
+    let container = container(docker, owner, id).await?;
+    let found = look(docker, &container, &path).await;
+    remove(docker, &container).await?;
+    found
+}
+
+/// A container of an image that only holds its files; its id. The next start removes one that was forgotten.
+pub async fn container(docker: &Docker, owner: &str, image: &str) -> Result<String, MachineError> {
     let body = ContainerCreateBody {
-        image: Some(id.to_owned()),
+        image: Some(image.to_owned()),
         // Never run, but the engine wants one.
         entrypoint: Some(vec!["/".to_owned()]),
         labels: Some(HashMap::from(
@@ -40,11 +48,13 @@ pub async fn tools(
         ..ContainerCreateBody::default()
     };
     let made = docker.create_container(None::<CreateContainerOptions>, body);
-    let container = bounded("looking into an image", ACT, made).await?.id;
-    let found = look(docker, &container, &path).await;
-    let remove = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-    bounded("removing a probe", ACT, docker.remove_container(&container, Some(remove))).await?;
-    found
+    Ok(bounded("looking into an image", ACT, made).await?.id)
+}
+
+/// Removes such a container.
+pub async fn remove(docker: &Docker, container: &str) -> Result<(), MachineError> {
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    Ok(bounded("removing a probe", ACT, docker.remove_container(container, Some(options))).await?)
 }
 
 async fn look(

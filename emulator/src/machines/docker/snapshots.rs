@@ -11,21 +11,26 @@ use bollard::query_parameters::{
 use uuid::Uuid;
 
 use super::containers::Container;
-use super::engine::{ACT, ASK, COPY, Failed, bounded};
+use super::engine::{ASK, COPY, Failed, bounded};
 use super::images::id;
+use super::squash::{self, Squash};
 use super::{labels, plan};
 use crate::machines::{MachineError, Sealed};
+
+/// Most layers of a snapshot's image; with more it is made flat. The engine's storage takes about 125.
+pub const DEEPEST: usize = 100;
 
 /// The snapshots of one data directory.
 pub struct Snapshots {
     docker: Docker,
     owner: String,
+    deepest: usize,
 }
 
 impl Snapshots {
     /// Of an engine.
-    pub fn new(docker: Docker, owner: String) -> Self {
-        Self { docker, owner }
+    pub fn new(docker: Docker, owner: String, deepest: usize) -> Self {
+        Self { docker, owner, deepest: deepest.max(1) }
     }
 
     /// Seals a container's files. The engine itself freezes and thaws: a crash of ours leaves nothing frozen.
@@ -45,9 +50,27 @@ impl Snapshots {
         let made =
             bounded("sealing a snapshot", COPY, self.docker.commit_container(options, config));
         let made = made.await?.id;
-        let whole = self.inspect(&made).await?.and_then(|image| image.size).unwrap_or(0);
+        let image = self.inspect(&made).await?.unwrap_or_default();
+        let whole = image.size.unwrap_or(0);
         let base = self.inspect(&container.image).await?.and_then(|image| image.size).unwrap_or(0);
+        let layers = image.root_fs.as_ref().and_then(|files| files.layers.as_ref());
+        if layers.is_some_and(|layers| layers.len() > self.deepest) {
+            let squash = Squash { docker: &self.docker, owner: &self.owner, snapshot };
+            let flat = squash.run(&made, squash::config(image)).await;
+            // The name has gone over; what is left of the deep image goes, unless machines stand on its layers.
+            self.discard(&made).await;
+            flat?;
+        }
         Ok(Sealed { size_bytes: u64::try_from(whole.saturating_sub(base)).unwrap_or(0) })
+    }
+
+    /// Removes an image that has no name any more, if nothing uses it.
+    async fn discard(&self, image: &str) {
+        if let Err(failed) = self.remove_name(image).await
+            && !failed.is_missing()
+        {
+            tracing::debug!(image, "stays until the next prune: {failed}");
+        }
     }
 
     /// The id of a snapshot's image.
@@ -132,7 +155,8 @@ impl Snapshots {
     pub async fn remove_name(&self, name: &str) -> Result<(), Failed> {
         let options = RemoveImageOptionsBuilder::default().force(false).noprune(false).build();
         let removed = self.docker.remove_image(name, Some(options), None);
-        bounded("removing an image", ACT, removed).await.map(drop)
+        // A flat one holds all of a machine's files.
+        bounded("removing an image", COPY, removed).await.map(drop)
     }
 
     /// Whether any container, running or not, stands on this very image.

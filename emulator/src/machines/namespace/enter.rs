@@ -19,9 +19,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::plan::{AS_ROOT, INIT, Membership, Plan, SUBCOMMAND, SUPERVISE};
+use super::plan::{AS_ROOT, INIT, LOOK, MERGE, Membership, Plan, SUBCOMMAND, SUPERVISE};
 use super::usermap::UserMap;
-use super::{cgroup, inside, raw};
+use super::{cgroup, inside, look, raw};
 
 /// Becomes a stage of a machine and never returns, if this process was started as one.
 pub fn maybe_enter() {
@@ -34,6 +34,8 @@ pub fn maybe_enter() {
         Some(SUPERVISE) => supervise(),
         Some(INIT) => inside::become_init(),
         Some(AS_ROOT) => as_root(arguments.collect()),
+        Some(LOOK) => look::serve(),
+        Some(MERGE) => look::merge(arguments.collect()),
         _ => Err("started by hand: this subcommand is the emulator's own".to_owned()),
     };
     if let Err(message) = outcome {

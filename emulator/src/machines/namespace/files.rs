@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::super::MachineError;
 use super::layers::{self, Layout};
-use super::plan::{AS_ROOT, SUBCOMMAND};
+use super::plan::{AS_ROOT, MERGE, SUBCOMMAND};
 use super::usermap::UserMap;
 
 /// How long one copy or deletion may take.
@@ -52,6 +52,23 @@ impl Copier {
             to.as_os_str(),
         ];
         run(&mut self.command("cp", &arguments), "copying a layer").await.map(drop)
+    }
+
+    /// Makes one layer of several, the lowest first.
+    pub async fn merge(&self, to: &Path, layers: &[PathBuf]) -> Result<(), MachineError> {
+        let paths: Vec<&OsStr> = [to]
+            .into_iter()
+            .chain(layers.iter().map(PathBuf::as_path))
+            .map(Path::as_os_str)
+            .collect();
+        run(&mut self.own(MERGE, &paths), "merging layers").await.map(drop)
+    }
+
+    /// The emulator's own program in a part of its own, as root over the files.
+    pub fn own(&self, stage: &str, arguments: &[&OsStr]) -> Command {
+        let mut all = vec![OsStr::new(SUBCOMMAND), OsStr::new(stage)];
+        all.extend_from_slice(arguments);
+        self.command(&self.program.to_string_lossy(), &all)
     }
 
     /// Bytes that the files of a layer hold.

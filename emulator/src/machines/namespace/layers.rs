@@ -24,11 +24,12 @@ use uuid::Uuid;
 use super::super::Shape;
 use super::usermap::UserMap;
 
-/// Most layers below a machine's top: as many names of six digits fit into overlayfs' page of options.
-pub const DEEPEST: usize = 300;
+/// Most layers of a snapshot: one more, and they are merged. Overlayfs' page of options takes 300; a lookup of what is
+/// not there asks them all.
+pub const DEEPEST: usize = 48;
 const META: &str = "meta.json";
 /// The two parts of every layer: `/` and `/usr`.
-const PARTS: [&str; 2] = ["root", "usr"];
+pub const PARTS: [&str; 2] = ["root", "usr"];
 
 /// What a machine was made as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,6 +19,10 @@ pub const SUPERVISE: &str = "supervise";
 pub const INIT: &str = "init";
 /// Runs a program as root of a throw-away user namespace, for files that an ordinary user's machine has made.
 pub const AS_ROOT: &str = "as-root";
+/// Reads sealed layers.
+pub const LOOK: &str = "look";
+/// Merges sealed layers.
+pub const MERGE: &str = "merge";
 
 /// Where the agent's program lies inside.
 pub const AGENT_PATH: &str = "/run/miosa/agent";

@@ -1,8 +1,11 @@
 //! The system calls that have no safe face in `nix`. Nothing else of this crate's namespace code is `unsafe`.
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use nix::libc;
 
@@ -84,4 +87,76 @@ pub fn drop_capabilities() -> io::Result<()> {
     ];
     // SAFETY: version 3 reads one header and two sets, laid out as the kernel declares them, alive during the call.
     checked(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) }).map(drop)
+}
+
+/// The value of an extended attribute of a file itself; a link is not followed.
+pub fn attribute(path: &Path, name: &CStr) -> io::Result<Option<Vec<u8>>> {
+    let path = text(path)?;
+    let value = sized(|buffer, size| {
+        // SAFETY: both texts end with a zero byte; the kernel writes at most `size` bytes to `buffer`.
+        unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), buffer.cast(), size) }
+    });
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODATA | libc::ENOTSUP)) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The names of the extended attributes of a file itself.
+pub fn attribute_names(path: &Path) -> io::Result<Vec<CString>> {
+    let path = text(path)?;
+    let names = sized(|buffer, size| {
+        // SAFETY: the path ends with a zero byte; the kernel writes at most `size` bytes to `buffer`.
+        unsafe { libc::llistxattr(path.as_ptr(), buffer.cast(), size) }
+    });
+    let names = match names {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSUP) => return Ok(Vec::new()),
+        names => names?,
+    };
+    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(names.filter_map(|name| CString::new(name).ok()).collect())
+}
+
+/// Sets an extended attribute of a file itself.
+pub fn set_attribute(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let path = text(path)?;
+    // SAFETY: both texts end with a zero byte; the kernel reads `value.len()` bytes of `value`.
+    let result = unsafe {
+        libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
+    };
+    checked(result.into()).map(drop)
+}
+
+/// Takes an extended attribute away.
+pub fn remove_attribute(path: &Path, name: &CStr) -> io::Result<()> {
+    let path = text(path)?;
+    // SAFETY: both texts end with a zero byte.
+    checked(unsafe { libc::lremovexattr(path.as_ptr(), name.as_ptr()) }.into()).map(drop)
+}
+
+fn text(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+/// Asks for a size, then for that many bytes, until both agree.
+fn sized(mut ask: impl FnMut(*mut u8, usize) -> isize) -> io::Result<Vec<u8>> {
+    loop {
+        let size = checked(ask(std::ptr::null_mut(), 0) as libc::c_long)? as usize;
+        let mut buffer = vec![0; size];
+        if size == 0 {
+            return Ok(buffer);
+        }
+        let length = ask(buffer.as_mut_ptr(), size);
+        if length >= 0 {
+            buffer.truncate(length as usize);
+            return Ok(buffer);
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::ERANGE) {
+            return Err(error);
+        }
+    }
 }

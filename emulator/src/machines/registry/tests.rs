@@ -77,6 +77,12 @@ impl MachineHost for Slow {
     async fn remove_snapshot(&self, _: Uuid) -> Result<(), MachineError> {
         self.work().await
     }
+    async fn list_sealed(&self, snapshot: Uuid, _: &str) -> Result<Vec<Entry>, MachineError> {
+        Err(MachineError::NotFound(snapshot))
+    }
+    async fn open_sealed(&self, snapshot: Uuid, _: &str) -> Result<Opened, MachineError> {
+        Err(MachineError::NotFound(snapshot))
+    }
     async fn list(&self) -> Result<Vec<Found>, MachineError> {
         Ok(Vec::new())
     }

@@ -21,6 +21,7 @@ use self::wait::{CreateQuery, Wait};
 use super::show::Reader;
 use super::startup::Startup;
 use super::{Sandbox, State, snapshot_base};
+use crate::api::compute::env::Changes;
 use crate::api::compute::services;
 use crate::api::platform::{limits, ownership};
 use crate::app::App;
@@ -144,6 +145,7 @@ pub fn intend(
         slug: slug.unwrap_or(digits),
         template_id: plan.template_id,
         base: plan.base,
+        stands_on: None,
         size: plan.size,
         shape: plan.shape,
         enforced: Enforced::default(),
@@ -157,6 +159,7 @@ pub fn intend(
         expires_at: None,
         last_activity_at: now,
         env: plan.env,
+        env_changes: Changes::default(),
         metadata: plan.metadata,
         tags: plan.tags,
         region: plan.region,

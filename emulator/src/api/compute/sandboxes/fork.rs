@@ -11,9 +11,11 @@ use super::fields;
 use super::refused_fields::refuse_unbuilt;
 use super::show::Reader;
 use super::{Sandbox, snapshot_base, transition};
+use crate::api::compute::snapshots::source::Source;
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
+use crate::http::ownership::Owner;
 use crate::http::{ApiError, ApiResult, Caller, Input, Scoped};
 use crate::machines::Base;
 
@@ -36,6 +38,44 @@ pub struct Fork {
     fail_fast: Option<bool>,
 }
 
+impl Fork {
+    /// What is asked for: a sandbox like the one that is forked, and what the body says otherwise.
+    ///
+    /// # Errors
+    /// 422 for a value that cannot be, 501 for what is not built.
+    pub fn plan(self, source: Source, base: Base, owner: &mut Owner) -> ApiResult<Plan> {
+        refuse_unbuilt(&[
+            ("environment", &self.environment),
+            ("environment_id", &self.environment_id),
+            ("env_id", &self.env_id),
+        ])?;
+        let _ = (self.no_env, self.fail_fast); // nothing is attached, nothing queued
+        if let Some(name) = &self.name {
+            fields::name(name)?;
+        }
+        if let Some(slug) = &self.slug {
+            crate::http::validation::slug("slug", slug)?;
+        }
+        if self.template_id.as_ref().is_some_and(|template| *template != source.template_id) {
+            return Err(ApiError::field(
+                "template_id",
+                "must be that of the sandbox that is forked",
+            ));
+        }
+        let mut plan = source.like(base);
+        plan.timeout_sec = fields::timeout(self.timeout_sec.unwrap_or(plan.timeout_sec))?;
+        plan.env = self.env.unwrap_or(plan.env);
+        fields::env(&plan.env)?;
+        plan.metadata = self.metadata.unwrap_or(plan.metadata);
+        (plan.name, plan.slug) = (self.name, self.slug);
+        if let Some(user) = self.external_user_id {
+            crate::http::validation::text("external_user_id", &user, 1, 255)?;
+            owner.external_user_id = Some(user);
+        }
+        Ok(plan)
+    }
+}
+
 /// The handler.
 pub async fn fork(
     Extracted(app): Extracted<App>,
@@ -45,54 +85,17 @@ pub async fn fork(
     sandbox: Scoped<Sandbox>,
     Input(body): Input<Fork>,
 ) -> ApiResult<CommittedAnswer> {
-    refuse_unbuilt(&[
-        ("environment", &body.environment),
-        ("environment_id", &body.environment_id),
-        ("env_id", &body.env_id),
-    ])?;
-    let _ = (body.no_env, body.fail_fast); // nothing is attached, nothing queued
-    if let Some(name) = &body.name {
-        fields::name(name)?;
-    }
-    if let Some(slug) = &body.slug {
-        crate::http::validation::slug("slug", slug)?;
-    }
-    if body.template_id.as_ref().is_some_and(|template| *template != sandbox.template_id) {
-        return Err(ApiError::field("template_id", "must be that of the sandbox that is forked"));
-    }
-    let timeout_sec = fields::timeout(body.timeout_sec.unwrap_or(sandbox.timeout_sec))?;
-    let env = body.env.unwrap_or_else(|| sandbox.env.clone());
-    fields::env(&env)?;
     let source = sandbox.0;
     let mut owner = source.owner.clone();
-    if let Some(user) = body.external_user_id {
-        crate::http::validation::text("external_user_id", &user, 1, 255)?;
-        owner.external_user_id = Some(user);
-    }
-    // A copy of this moment, unless a snapshot is named.
-    let copy = body.snapshot_id.is_none().then(|| app.ids.next());
-    let plan = Plan {
-        name: body.name,
-        slug: body.slug,
-        tags: source.tags,
-        metadata: body.metadata.unwrap_or(source.metadata),
-        template_id: source.template_id,
-        base: copy.map_or(source.base, Base::Snapshot),
-        size: source.size,
-        shape: source.shape,
-        timeout_sec,
-        idle_timeout_sec: source.idle_timeout_sec,
-        persistent: source.persistent,
-        always_on: source.always_on,
-        env,
-        region: source.region,
-        boot_path: "fork",
-        // A fork has the files; what runs in the other one is the other one's.
-        services: Vec::new(),
-        startup: source.startup.of_a_copy(),
+    let (copy, named) = match &body.snapshot_id {
+        // A copy of this moment, unless a snapshot is named.
+        None => (Some(app.ids.next()), None),
+        Some(named) => (None, Some(named.clone())),
     };
+    let base = copy.map_or(source.base.clone(), Base::Snapshot);
+    let plan = body.plan(Source::of(&source), base, &mut owner)?;
     let operation = exchange.operation();
-    let (app_, snapshot, org) = (app.clone(), body.snapshot_id, source.org);
+    let (app_, snapshot, org) = (app.clone(), named, source.org);
     let write = app.store.write(move |tx| {
         let mut plan = plan;
         if let Some(named) = snapshot {

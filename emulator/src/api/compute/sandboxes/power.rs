@@ -9,6 +9,7 @@ use crate::api::compute::files::exports::Export;
 use crate::api::compute::previews::Preview;
 use crate::api::compute::processes::Process;
 use crate::api::compute::services::Service;
+use crate::api::compute::shares::Visitor;
 use crate::api::platform::egress;
 use crate::api::platform::limits;
 use crate::app::App;
@@ -304,7 +305,7 @@ pub async fn reap(app: &App, id: Uuid) {
     }
 }
 
-/// Removes the row, its previews and exports, and behind it the machine; `answer` is committed with it.
+/// Removes the row, its previews, visitors' tokens and exports, and behind it the machine; `answer` is committed with it.
 ///
 /// # Errors
 /// 404 when it is gone already.
@@ -324,6 +325,7 @@ where
         tx.remove_children::<Export>(org, id)?;
         tx.remove_children::<Process>(org, id)?;
         tx.remove_children::<Service>(org, id)?;
+        tx.remove_children::<Visitor>(org, id)?;
         if !ended {
             emit(tx, &app_, &sandbox, Happening::Destroyed("request"))?;
         }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::startup::Startup;
+use crate::api::compute::env::Changes;
 use crate::clock::Timestamp;
 use crate::http::ownership::Owner;
 use crate::machines::{Base, Enforced, HostKind, Shape};
@@ -84,6 +85,9 @@ pub struct Sandbox {
     pub template_id: String,
     /// What its files started from.
     pub base: Base,
+    /// The snapshot that it was restored to last.
+    #[serde(default)]
+    pub stands_on: Option<Uuid>,
     /// `xs` to `xl`, or `custom`.
     pub size: String,
     /// What it may use.
@@ -110,6 +114,9 @@ pub struct Sandbox {
     pub last_activity_at: Timestamp,
     /// Environment of every command in it.
     pub env: BTreeMap<String, String>,
+    /// How that differs from what its machine was made with.
+    #[serde(default)]
+    pub env_changes: Changes,
     /// The client's own.
     pub metadata: Map<String, Value>,
     /// The client's own.

@@ -2,9 +2,12 @@
 
 use axum::extract::State;
 use serde::Deserialize;
+use uuid::Uuid;
 
+use super::named::NamedSnapshot;
 use super::removal::clear;
-use super::{Snapshot, Status, check_state, emit};
+use super::source::Source;
+use super::{Snapshot, Status, check_state, emit, retention};
 use crate::api::compute::sandboxes::transition::{settle, when_settled};
 use crate::api::compute::sandboxes::{Sandbox, State as SandboxState};
 use crate::api::platform::limits;
@@ -12,8 +15,9 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
-use crate::http::{Answer, ApiError, ApiResult, Input, Scoped, validation};
-use crate::machines::Sealed;
+use crate::http::{Answer, ApiError, ApiResult, Input, Scoped, codes, validation};
+use crate::machines::{Base, Sealed};
+use crate::store::Tx;
 
 /// Ten years.
 const LONGEST: u64 = 10 * 365 * 24 * 60 * 60;
@@ -70,9 +74,47 @@ pub(super) async fn create(
     exchange: ExchangeRef,
     Input(body): Input<Create>,
 ) -> ApiResult<CommittedAnswer> {
-    let keep = body.keep.unwrap_or(false);
-    let retention_seconds = body.retention()?;
+    let wish = Wish {
+        keep: body.keep.unwrap_or(false),
+        retention_seconds: body.retention()?,
+        comment: body.comment()?,
+        name: None,
+    };
+    let id = sandbox.id;
+    take(&app, &sandbox, exchange.operation(), wish, move |tx, ready, _| {
+        let location = format!("/sandboxes/{id}/snapshots/{}", ready.id);
+        exchange.commit(tx, &Answer::created(&ready.show(), location)?)
+    })
+    .await
+}
+
+/// What is asked of a snapshot, checked.
+#[derive(Debug, Default)]
+pub(super) struct Wish {
+    pub comment: Option<String>,
+    pub keep: bool,
+    pub retention_seconds: Option<u64>,
+    /// The name that is to keep it.
+    pub name: Option<String>,
+}
+
+/// Takes a snapshot; `answer` is committed with it.
+///
+/// # Errors
+/// What the sandbox's state or the host says; the snapshot stays as `failed` when it was begun.
+pub(super) async fn take<F>(
+    app: &App,
+    sandbox: &Sandbox,
+    operation: Uuid,
+    wish: Wish,
+    answer: F,
+) -> ApiResult<CommittedAnswer>
+where
+    F: FnOnce(&Tx<'_>, &Snapshot, Timestamp) -> ApiResult<CommittedAnswer> + Send + 'static,
+{
     let now = app.clock.now(sandbox.org);
+    let Wish { comment, keep, retention_seconds, name } = wish;
+    let retention_seconds = retention_seconds.or(retention::of(sandbox));
     let expires_at = retention_seconds
         .filter(|_| !keep)
         .map(|seconds| now.plus_seconds(i64::try_from(seconds).unwrap_or(i64::MAX)));
@@ -81,45 +123,65 @@ pub(super) async fn create(
         org: sandbox.org,
         owner: sandbox.owner.clone(),
         sandbox_id: sandbox.id,
+        found_by: format!("{} {}", sandbox.name.as_deref().unwrap_or_default(), sandbox.id),
+        source: Some(Source::of(sandbox)),
+        parent_snapshot_id: None,
+        pinned: name.is_some(),
         status: Status::Creating,
-        comment: body.comment()?,
+        comment,
         keep,
         retention_seconds,
         last_used_at: None,
         expires_at,
         size_bytes: None,
-        operation: exchange.operation(),
+        operation,
         error: None,
         created_at: now,
         updated_at: now,
     };
-    begin(&app, snapshot.clone()).await?;
+    let snapshot = begin(app, snapshot, name).await?;
     let outcome = match app.machines.snapshot(sandbox.id, snapshot.id).await {
-        Ok(sealed) => commit(&app, snapshot.clone(), sealed, exchange).await,
+        Ok(sealed) => commit(app, snapshot.clone(), sealed, answer).await,
         Err(error) => Err(error.into()),
     };
     let Err(error) = outcome else { return outcome };
-    let stood = stand_again(&app, &snapshot).await;
-    give_up(&app, snapshot, &error).await?;
+    let stood = stand_again(app, &snapshot).await;
+    give_up(app, snapshot, &error).await?;
     Err(stood.err().unwrap_or(error))
 }
 
 /// Writes the intent: the snapshot is `creating`, its sandbox `snapshotting`.
-async fn begin(app: &App, snapshot: Snapshot) -> ApiResult<()> {
+async fn begin(app: &App, snapshot: Snapshot, name: Option<String>) -> ApiResult<Snapshot> {
     let (org, id) = (snapshot.org, snapshot.sandbox_id);
-    when_settled(app, org, id, move |tx, mut sandbox| {
+    let begun = when_settled(app, org, id, move |tx, mut sandbox| {
         check_state(&sandbox)?;
         limits::snapshot(tx, org, &sandbox.owner, None)?;
+        // Whether it is free is certain only when it is taken; said now, nothing was sealed in vain.
+        if let Some(name) = &name
+            && tx.by_name::<NamedSnapshot>(org, name)?.is_some()
+        {
+            return Err(ApiError::new(codes::NAME_TAKEN, format!("The name {name:?} is taken.")));
+        }
+        let below = sandbox.stands_on.or(match sandbox.base {
+            Base::Snapshot(base) => Some(base),
+            Base::Template(_) => None,
+        });
+        let below = match below {
+            // One that is gone, or that was a fork's own, is nobody's to name.
+            Some(below) => tx.get::<Snapshot>(org, below)?.map(|below| below.id),
+            None => None,
+        };
+        let snapshot = Snapshot { parent_snapshot_id: below, ..snapshot.clone() };
         sandbox.state = SandboxState::Snapshotting;
         sandbox.operation = snapshot.operation;
         sandbox.updated_at = snapshot.created_at;
         tx.update(&sandbox)?;
         tx.insert(&snapshot)?;
-        Ok(())
+        Ok(snapshot)
     })
     .await?;
     app.activity.ring();
-    Ok(())
+    Ok(begun)
 }
 
 /// The sandbox stands where it stood.
@@ -137,15 +199,18 @@ async fn stand_again(app: &App, snapshot: &Snapshot) -> ApiResult<()> {
     .await
 }
 
-async fn commit(
+async fn commit<F>(
     app: &App,
     snapshot: Snapshot,
     sealed: Sealed,
-    exchange: ExchangeRef,
-) -> ApiResult<CommittedAnswer> {
+    answer: F,
+) -> ApiResult<CommittedAnswer>
+where
+    F: FnOnce(&Tx<'_>, &Snapshot, Timestamp) -> ApiResult<CommittedAnswer> + Send + 'static,
+{
     let (org, id, operation) = (snapshot.org, snapshot.sandbox_id, snapshot.operation);
     let app_ = app.clone();
-    settle(app, org, id, operation, move |tx, sandbox, now| {
+    let (answer, evicted) = settle(app, org, id, operation, move |tx, sandbox, now| {
         // Only now is its size known.
         limits::snapshot(tx, org, &sandbox.owner, Some(sealed.size_bytes))?;
         settled(sandbox, now);
@@ -157,16 +222,19 @@ async fn commit(
         };
         tx.update(&ready)?;
         emit(tx, &app_, "snapshot.created", &ready, now)?;
-        let location = format!("/sandboxes/{id}/snapshots/{}", ready.id);
-        exchange.commit(tx, &Answer::created(&ready.show(), location)?)
+        let evicted = retention::make_room(tx, &app_, sandbox, now)?;
+        Ok((answer(tx, &ready, now)?, evicted))
     })
-    .await
+    .await?;
+    clear(app, &evicted).await;
+    Ok(answer)
 }
 
 /// A snapshot that could not be made stays as `failed` with the reason; its files go.
 async fn give_up(app: &App, snapshot: Snapshot, error: &ApiError) -> ApiResult<()> {
     clear(app, &[snapshot.id]).await;
     let failed = Snapshot {
+        pinned: false,
         status: Status::Failed,
         error: Some(error.message.clone()),
         updated_at: app.clock.now(snapshot.org),
@@ -182,7 +250,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::http::codes;
 
     #[test]
     fn every_spelling_of_retention_is_read() {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::source::Source;
 use crate::clock::Timestamp;
 use crate::http::ownership::Owner;
 use crate::store::{Keys, Resource};
@@ -31,6 +32,9 @@ impl Status {
     }
 }
 
+/// What the store calls one that a name keeps: lists of the history leave it out.
+pub const PINNED: &str = "named";
+
 /// A snapshot as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -43,6 +47,18 @@ pub struct Snapshot {
     pub owner: Owner,
     /// The sandbox whose files it holds.
     pub sandbox_id: Uuid,
+    /// That sandbox's name and id, which a search looks at beside the comment.
+    #[serde(default)]
+    pub found_by: String,
+    /// What the sandbox was like: another can be made when it is gone.
+    #[serde(default)]
+    pub source: Option<Source>,
+    /// The snapshot that its sandbox stood on.
+    #[serde(default)]
+    pub parent_snapshot_id: Option<Uuid>,
+    /// Whether a name keeps it: then it is in no history, and retention passes it by.
+    #[serde(default)]
+    pub pinned: bool,
     /// Where it stands.
     pub status: Status,
     /// The client's own words.
@@ -68,6 +84,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The machine that it is of (miosa-python 2.19, snapshot history).
+    pub fn resource(&self) -> Value {
+        let name = self.source.as_ref().and_then(|source| source.name.as_deref());
+        json!({ "type": "sandbox", "id": self.sandbox_id, "name": name })
+    }
+
     /// As clients read it.
     pub fn show(&self) -> Value {
         json!({
@@ -79,12 +101,13 @@ impl Snapshot {
             "keep": self.keep,
             "retention_seconds": self.retention_seconds,
             "size_bytes": self.size_bytes,
+            "parent_snapshot_id": self.parent_snapshot_id,
             "workspace_id": self.owner.workspace_id,
             "project_id": self.owner.project_id,
             "external_workspace_id": self.owner.external_workspace_id,
             "external_user_id": self.owner.external_user_id,
             "external_project_id": self.owner.external_project_id,
-            "resource": { "type": "sandbox", "id": self.sandbox_id },
+            "resource": self.resource(),
             "error": self.error,
             "last_used_at": self.last_used_at,
             "expires_at": self.expires_at,
@@ -107,9 +130,10 @@ impl Resource for Snapshot {
             parent: Some(self.sandbox_id),
             // What a search looks at beside the id.
             name: self.comment.as_deref(),
-            state: self.status.as_str(),
+            slug: Some(&self.found_by),
+            state: if self.pinned { PINNED } else { self.status.as_str() },
             // One that is being made is looked at when it is made.
-            due_at: self.expires_at.filter(|_| self.status != Status::Creating),
+            due_at: self.expires_at.filter(|_| self.status != Status::Creating && !self.pinned),
             ..Keys::default()
         }
     }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use axum::extract::State;
 use uuid::Uuid;
 
-use super::{Snapshot, Status, emit};
+use super::{Snapshot, Status, dependents, emit, of};
 use crate::api::compute::sandboxes::Sandbox;
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -24,10 +24,10 @@ const TURN: u32 = 100;
 pub(super) async fn delete(
     State(app): State<App>,
     exchange: ExchangeRef,
-    _: Scoped<Sandbox, 0>,
+    sandbox: Scoped<Sandbox, 0>,
     snapshot: Scoped<Snapshot, 1>,
 ) -> ApiResult<CommittedAnswer> {
-    remove(&app, &exchange, snapshot.0).await
+    remove(&app, &exchange, of(&sandbox, snapshot.0)?).await
 }
 
 /// `DELETE /snapshots/{id}` (miosa-cli-go).
@@ -58,6 +58,7 @@ async fn remove(
                     "The snapshot is still being made; remove it when it is ready.",
                 ));
             }
+            dependents::refuse(dependents::all(tx, &snapshot)?)?;
             forget(tx, &committing, &snapshot, now)?;
             exchange.commit(tx, &Answer::Empty)
         })
@@ -67,7 +68,8 @@ async fn remove(
     Ok(answer)
 }
 
-fn forget(tx: &Tx<'_>, app: &App, snapshot: &Snapshot, now: Timestamp) -> ApiResult<()> {
+/// Removes the row; its files go when that is committed.
+pub(super) fn forget(tx: &Tx<'_>, app: &App, snapshot: &Snapshot, now: Timestamp) -> ApiResult<()> {
     tx.remove::<Snapshot>(snapshot.org, snapshot.id)?;
     emit(tx, app, "snapshot.deleted", snapshot, now)
 }

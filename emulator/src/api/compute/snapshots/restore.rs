@@ -6,7 +6,7 @@
 use axum::extract::State;
 use uuid::Uuid;
 
-use super::{Snapshot, Status, check_state, emit};
+use super::{Snapshot, Status, check_state, emit, of};
 use crate::api::compute::sandboxes::event::{self, Happening};
 use crate::api::compute::sandboxes::show::{Reader, show};
 use crate::api::compute::sandboxes::transition::{settle, when_settled};
@@ -26,7 +26,7 @@ pub(super) async fn restore(
     sandbox: Scoped<Sandbox, 0>,
     snapshot: Scoped<Snapshot, 1>,
 ) -> ApiResult<CommittedAnswer> {
-    let (snapshot, operation) = (snapshot.id, exchange.operation());
+    let (snapshot, operation) = (of(&sandbox, snapshot.0)?.id, exchange.operation());
     let before = begin(&app, &sandbox, snapshot, operation).await?;
     match app.machines.restore(before.id, snapshot).await {
         Ok(enforced) => {
@@ -100,6 +100,7 @@ async fn commit(
         sandbox.set_running(now);
         sandbox.startup.anew();
         sandbox.enforced = enforced;
+        sandbox.stands_on = Some(snapshot);
         let used = tx.modify::<Snapshot>(before.org, snapshot, |snapshot| {
             snapshot.last_used_at = Some(now);
             snapshot.updated_at = now;
