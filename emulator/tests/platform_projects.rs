@@ -163,7 +163,10 @@ async fn a_template_is_applied_for_real_or_refused_whole() {
     let refused =
         client.post(&apply("nextjs-postgres"), json!({})).await.refused(501, "not_emulated");
     assert!(refused["message"].as_str().unwrap().contains("postgres"), "{refused}");
-    client.post(&apply("web-secrets?env=nope"), json!({})).await.refused(404, "NOT_FOUND");
+    client
+        .post(&format!("{}?env=nope", apply("web-secrets")), json!({}))
+        .await
+        .refused(404, "NOT_FOUND");
     // A copy of the environment has secrets of its own: the masks differ.
     let copy = format!("{project}/environments/production/duplicate");
     let copy = client.post(&copy, json!({ "name": "Copy" })).await.data(201);
