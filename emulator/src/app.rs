@@ -12,6 +12,8 @@ use tokio_util::task::TaskTracker;
 use crate::api::compute::code::Turns;
 use crate::api::compute::sandboxes::activity::Activity;
 use crate::api::compute::sandboxes::measures::Measures;
+use crate::api::compute::templates::builds::queue::Builds;
+use crate::api::compute::templates::builds::run::Bounds;
 use crate::api::compute::terminals::registry::Terminals;
 use crate::api::platform::egress::gate::Gates;
 use crate::clock::Clock;
@@ -52,6 +54,8 @@ pub struct Config {
     pub journal: (usize, usize),
     /// How long the server waits for a client.
     pub patience: Patience,
+    /// How many builds of templates run at once, and how long.
+    pub builds: Bounds,
 }
 
 impl Default for Config {
@@ -67,6 +71,7 @@ impl Default for Config {
             public_url: None,
             journal: (10_000, 16 * 1024 * 1024),
             patience: Patience::default(),
+            builds: Bounds::default(),
         }
     }
 }
@@ -130,6 +135,8 @@ pub struct Parts {
     pub code: Turns,
     /// What sandboxes used, over time.
     pub measures: Measures,
+    /// Builds of templates.
+    pub builds: Builds,
     /// Who is this credential.
     pub identities: Arc<dyn Identities>,
     /// Tickets that open streams.
@@ -181,6 +188,7 @@ impl App {
             terminals: Terminals::default(),
             code: Turns::default(),
             measures: Measures::default(),
+            builds: Builds::default(),
             identities,
             tickets: Tickets::default(),
             journal,

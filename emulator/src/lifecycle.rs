@@ -13,6 +13,7 @@ pub use reconcile::{Report, reconcile};
 pub use shutdown::shutdown;
 
 use crate::api::compute::sandboxes::{measures, startup};
+use crate::api::compute::templates::builds;
 use crate::api::compute::{batches, bulk, services};
 use crate::app::App;
 use crate::recorder;
@@ -26,6 +27,7 @@ pub fn start(app: &App) {
     app.tasks.spawn(services::watch::watch(app.clone(), starts));
     app.tasks.spawn(due::watch(app.clone()));
     app.tasks.spawn(recorder::run(app.clone()));
+    app.tasks.spawn(builds::queue::watch(app.clone()));
     app.tasks.spawn(reconcile::stragglers(app.clone()));
     app.tasks.spawn(measures::watch(app.clone()));
     app.tasks.spawn(go_on(app.clone()));

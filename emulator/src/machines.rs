@@ -79,6 +79,8 @@ pub enum Base {
     Template(String),
     /// A snapshot that this host has sealed.
     Snapshot(Uuid),
+    /// An image of the host's engine, by the name that the engine knows or can pull (`node:22-bookworm`).
+    Image(String),
 }
 
 /// A machine to make.
@@ -170,6 +172,14 @@ pub enum TemplateReadiness {
     Missing(String),
 }
 
+/// The refusal of a host that has no images.
+fn no_image(readiness: TemplateReadiness, image: &str) -> MachineError {
+    let TemplateReadiness::Missing(reason) = readiness else {
+        return MachineError::Host(format!("{image} should not be there"));
+    };
+    MachineError::TemplateMissing { template: image.to_owned(), reason }
+}
+
 /// Why a host or an agent could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
@@ -217,6 +227,13 @@ pub trait MachineHost: Send + Sync {
 
     /// Whether `template` can be started, without starting it.
     async fn template(&self, template: &str) -> TemplateReadiness;
+
+    /// Whether a machine can start from an image of this name, without starting it. Only an engine has images.
+    async fn image(&self, image: &str) -> TemplateReadiness {
+        TemplateReadiness::Missing(format!(
+            "{image} is no template, and images need Docker: this host has none"
+        ))
+    }
 
     /// Makes the machine, starts it and its agent. On failure nothing is left.
     async fn create(&self, spec: &MachineSpec) -> Result<Started, MachineError>;

@@ -175,8 +175,7 @@ fn not_listening(port: u16, error: MachineError) -> ApiError {
 /// The address of the sandbox's preview, for a client that reached us under `host`: of the port that its template
 /// serves on, else of the lowest. `None` while it has no preview.
 pub fn sandbox_url(app: &App, host: &str, sandbox: &Sandbox) -> Option<String> {
-    let usual = crate::machines::templates::find(&sandbox.template_id).and_then(|t| t.preview_port);
-    let shown = app.previews.of_sandbox(sandbox.id, usual)?;
+    let shown = app.previews.of_sandbox(sandbox.id, sandbox.usual_port())?;
     Some(address::url(app, host, &shown))
 }
 

@@ -12,6 +12,7 @@ pub mod document;
 pub mod feed;
 pub mod idempotency;
 pub mod lock;
+pub mod log;
 mod moving;
 pub mod outbox;
 pub mod page;

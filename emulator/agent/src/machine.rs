@@ -15,6 +15,7 @@ use crate::egress::Egress;
 use crate::jobs::Table;
 use crate::paths::Workspace;
 use crate::reaper::Reaper;
+use crate::user::Defaults;
 
 /// The command line.
 #[derive(Debug)]
@@ -66,6 +67,8 @@ pub struct Machine {
     pub env: Vec<(OsString, OsString)>,
     /// What is different by now.
     pub changed: Mutex<Environment>,
+    /// Who commands run as, and where, when they do not say.
+    pub defaults: Defaults,
     /// The limits of open files (soft, hard) that commands get.
     pub files: (u64, u64),
     pub reaper: Arc<Reaper>,

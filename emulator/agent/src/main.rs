@@ -11,7 +11,8 @@
 //! | `… --socket NAME` | name of the abstract socket that `--linger` listens on (default `miosa-agent`) |
 //! | `miosa-agent connect [--socket NAME]` | bridges its standard input and output to a lingering agent |
 //!
-//! `MIOSA_AGENT_SECRET` holds 32 bytes in hex; `--linger` needs it. Every other variable of the agent's
+//! `MIOSA_AGENT_SECRET` holds 32 bytes in hex; `--linger` needs it. `MIOSA_AGENT_USER` and `MIOSA_AGENT_WORKDIR` say who
+//! commands run as, and where, when their request does not. Every other variable of the agent's
 //! environment is the environment of each command (names that begin with `MIOSA_AGENT_` never are).
 
 mod answer;
@@ -34,6 +35,7 @@ mod stdio;
 mod stream;
 mod tunnel;
 mod usage;
+mod user;
 
 use std::io::Write as _;
 use std::process::ExitCode;

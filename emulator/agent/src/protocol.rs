@@ -77,6 +77,14 @@ pub mod frame {
     pub const MAX_PAYLOAD: usize = 64 * 1024;
 }
 
+/// Variables of the agent's environment that say how commands run when their request does not.
+pub mod defaults {
+    /// Who they run as: a user's name or number, with `:GROUP` or without.
+    pub const USER: &str = "MIOSA_AGENT_USER";
+    /// Where they run. Made, and given to the user, when the agent starts.
+    pub const WORKDIR: &str = "MIOSA_AGENT_WORKDIR";
+}
+
 /// The first byte that the emulator sends on a `POST /v1/egress` stream that got a connection.
 pub mod egress {
     /// The target is connected: bytes follow. The agent answers 200 to a `CONNECT`.

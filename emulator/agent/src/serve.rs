@@ -23,6 +23,7 @@ use crate::egress::Egress;
 use crate::machine::{Machine, Options, environment};
 use crate::paths::Workspace;
 use crate::reaper::Reaper;
+use crate::user::Defaults;
 use crate::{routes, stdio};
 
 /// The variable with the secret of [`SECRET_BYTES`] bytes in hex.
@@ -115,11 +116,14 @@ async fn live(
 
     let workspace = Workspace::new(options.workspace.clone());
     let (shutdown, mut shut) = watch::channel(None);
+    let defaults = Defaults::of_environment();
+    defaults.settle(&workspace);
     let machine = Arc::new(Machine {
         started: Instant::now(),
         env: environment(&workspace),
         changed: Mutex::default(),
         workspace,
+        defaults,
         files,
         reaper: Arc::new(Reaper::default()),
         egress,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::Operator;
 use crate::api::compute::sandboxes::{Sandbox, State};
 use crate::api::compute::snapshots::Snapshot;
+use crate::api::compute::templates::builds;
 use crate::api::platform;
 use crate::app::App;
 use crate::http::{Answer, ApiResult, Params};
@@ -40,6 +41,8 @@ pub(super) async fn post(
         app.previews.close_all_of(org);
         gone.sandboxes.extend(theirs.sandboxes);
         gone.snapshots.extend(theirs.snapshots);
+        gone.machines.extend(theirs.machines);
+        gone.images.extend(theirs.images);
     }
     let answer = Answer::ok(&json!({
         "reset": true, "all": all, "sandboxes": gone.sandboxes.len(), "snapshots": gone.snapshots.len(),
@@ -54,13 +57,20 @@ pub(super) async fn post(
 struct Gone {
     sandboxes: Vec<Uuid>,
     snapshots: Vec<Uuid>,
+    /// Of builds that were under way.
+    machines: Vec<Uuid>,
+    /// Of templates.
+    images: Vec<Uuid>,
 }
 
 impl Gone {
     fn of(view: &View<'_>, org: Uuid) -> ApiResult<Self> {
         let sandboxes = view.all::<Sandbox>()?.into_iter();
         let snapshots = view.all::<Snapshot>()?.into_iter();
+        let (machines, images) = builds::belongings(view, org)?;
         Ok(Self {
+            machines,
+            images,
             sandboxes: sandboxes
                 .filter(|sandbox| sandbox.org == org && sandbox.state != State::Destroyed)
                 .map(|sandbox| sandbox.id)
@@ -79,16 +89,18 @@ async fn reap(app: App, gone: Gone) {
     if machines.host().is_none() {
         return;
     }
-    let sandboxes = stream::iter(gone.sandboxes).for_each_concurrent(AT_ONCE, |id| async move {
-        if let Err(error) = machines.remove(id).await {
-            tracing::warn!("after a reset: machine {id} could not be removed: {error}");
-        }
-    });
+    let sandboxes = stream::iter(gone.sandboxes.into_iter().chain(gone.machines))
+        .for_each_concurrent(AT_ONCE, |id| async move {
+            if let Err(error) = machines.remove(id).await {
+                tracing::warn!("after a reset: machine {id} could not be removed: {error}");
+            }
+        });
     sandboxes.await;
-    let snapshots = stream::iter(gone.snapshots).for_each_concurrent(AT_ONCE, |id| async move {
-        if let Err(error) = machines.remove_snapshot(id).await {
-            tracing::warn!("after a reset: snapshot {id} could not be removed: {error}");
-        }
-    });
+    let snapshots = stream::iter(gone.snapshots.into_iter().chain(gone.images))
+        .for_each_concurrent(AT_ONCE, |id| async move {
+            if let Err(error) = machines.remove_snapshot(id).await {
+                tracing::warn!("after a reset: snapshot {id} could not be removed: {error}");
+            }
+        });
     snapshots.await;
 }

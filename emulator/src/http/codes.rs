@@ -76,6 +76,8 @@ codes! {
     REVOKED                     409 final "miosa-python 2.19";
     SNAPSHOT_ALREADY_NAMED      409 final "miosa-python 2.19";
     NO_SNAPSHOT_AVAILABLE       409 final "miosa-python 2.19";
+    TEMPLATE_IN_USE             409 final "miosa-cli";
+    TEMPLATE_NOT_READY          409 final "chosen";
     IDEMPOTENCY_PAYLOAD_MISMATCH 409 final "contract fixture public-v1";
     IDEMPOTENCY_IN_PROGRESS     409 retry "chosen";
     EXPIRED                     410 final "miosa-python 2.19";
@@ -85,6 +87,7 @@ codes! {
     RANGE_NOT_SATISFIABLE       416 final "chosen";
     VALIDATION_FAILED           422 final "miosa-cli";
     invalid_scope               422 final "api-reference/preview-tokens";
+    INVALID_BUILDSPEC           422 final "miosa-cli";
     OWNERSHIP_CONFLICT          422 final "chosen";
     WORKSPACE_NOT_FOUND         422 final "chosen";
     PROJECT_NOT_FOUND           422 final "chosen";

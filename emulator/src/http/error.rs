@@ -24,6 +24,8 @@ pub struct ApiError {
     pub message: String,
     /// More for the client: `error.details`.
     pub details: Option<Value>,
+    /// What is wrong with the body, as `errors` beside `error` (miosa-cli).
+    pub errors: Option<Value>,
     /// Seconds after which the same request may pass.
     pub retry_after: Option<u64>,
     /// What only the log reads.
@@ -39,6 +41,7 @@ impl ApiError {
             code,
             message: message.into(),
             details: None,
+            errors: None,
             retry_after: None,
             log: None,
             allow: None,
@@ -56,6 +59,13 @@ impl ApiError {
     #[must_use]
     pub fn details(mut self, details: Value) -> Self {
         self.details = Some(details);
+        self
+    }
+
+    /// Adds what is wrong with the body, for `errors`.
+    #[must_use]
+    pub fn errors(mut self, errors: Value) -> Self {
+        self.errors = Some(errors);
         self
     }
 
@@ -124,6 +134,9 @@ impl ApiError {
             body.insert("retry_after".into(), seconds.into());
         }
         body.insert("error".into(), Value::Object(error));
+        if let Some(errors) = &self.errors {
+            body.insert("errors".into(), errors.clone());
+        }
         body.insert("message".into(), self.message.as_str().into());
         body.insert("code".into(), self.code.name.into());
         body.insert("request_id".into(), request_id.into());

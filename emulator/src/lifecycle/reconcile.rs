@@ -9,6 +9,7 @@
 //! | paused | frozen or stopped | paused |
 //! | any | gone | failed, and says so |
 //! | none, or ended | any | machine removed |
+//! | a build that ran | any | failed, machine removed |
 //!
 //! Requests that were cut off and whose outcome nobody can know keep answering so under their key.
 
@@ -24,6 +25,7 @@ use crate::api::compute::sandboxes::event::{Happening, emit};
 use crate::api::compute::sandboxes::{Sandbox, State, startup};
 use crate::api::compute::services::Service;
 use crate::api::compute::snapshots::removal;
+use crate::api::compute::templates::builds;
 use crate::app::App;
 use crate::http::idempotency::unknown_kept;
 use crate::http::{ApiError, ApiResult};
@@ -43,6 +45,8 @@ pub struct Report {
     pub undone: usize,
     /// Sandboxes whose machine is gone.
     pub failed: usize,
+    /// Builds of templates that were cut off.
+    pub builds: usize,
     /// Machines without a sandbox that were removed.
     pub orphans: usize,
     /// Requests whose outcome is not known.
@@ -93,9 +97,10 @@ pub async fn reconcile(app: &App) -> ApiResult<Report> {
             }
         }
     }
+    report.builds = builds::queue::recover(app).await?;
     if let Some(found) = &found {
         let lives = |row: &Sandbox| !matches!(row.state, State::Destroyed | State::Provisioning);
-        report.orphans = orphans(app, lives, &rows, found).await;
+        report.orphans = orphans(app, kept(&rows, lives), found).await;
     }
     startup::cut_off_all(app, &rows, CUT_OFF).await?;
     // Copies without a row, and those of forks that were cut off, go now that no machine needs them.
@@ -261,9 +266,14 @@ pub async fn stragglers(app: App) {
         Ok(found) => found.into_iter().map(|machine| (machine.id, machine)).collect(),
         Err(error) => return tracing::warn!("the machines could not be listed: {error}"),
     };
-    let rows = app.store.read(|view| view.all::<Sandbox>().map_err(ApiError::from)).await;
+    let rows: ApiResult<_> =
+        app.store.read(|view| Ok((view.all::<Sandbox>()?, builds::machines(view)?))).await;
     let removed = match rows {
-        Ok(rows) => orphans(&app, |row| row.state != State::Destroyed, &rows, &found).await,
+        Ok((rows, building)) => {
+            let mut kept = kept(&rows, |row| row.state != State::Destroyed);
+            kept.extend(building);
+            orphans(&app, kept, &found).await
+        }
         Err(error) => return tracing::warn!("the sandboxes could not be read: {:?}", error.log),
     };
     if removed > 0 {
@@ -271,14 +281,12 @@ pub async fn stragglers(app: App) {
     }
 }
 
-/// Removes the machines of this data directory that no living sandbox has.
-async fn orphans(
-    app: &App,
-    lives: fn(&Sandbox) -> bool,
-    rows: &[Sandbox],
-    found: &HashMap<Uuid, Found>,
-) -> usize {
-    let kept: HashSet<Uuid> = rows.iter().filter(|row| lives(row)).map(|row| row.id).collect();
+fn kept(rows: &[Sandbox], lives: fn(&Sandbox) -> bool) -> HashSet<Uuid> {
+    rows.iter().filter(|row| lives(row)).map(|row| row.id).collect()
+}
+
+/// Removes the machines of this data directory that nobody has any more.
+async fn orphans(app: &App, kept: HashSet<Uuid>, found: &HashMap<Uuid, Found>) -> usize {
     let mut removed = 0;
     for id in found.keys().filter(|id| !kept.contains(*id)) {
         match app.machines.remove(*id).await {

@@ -142,6 +142,10 @@ impl MachineHost for DockerHost {
         self.engine.images.readiness(template).await
     }
 
+    async fn image(&self, image: &str) -> TemplateReadiness {
+        self.engine.images.image_readiness(image).await
+    }
+
     async fn create(&self, spec: &MachineSpec) -> Result<Started, MachineError> {
         let (engine, spec) = (self.engine.clone(), spec.clone());
         let (later, machine) = (engine.clone(), spec.id);

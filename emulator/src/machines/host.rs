@@ -24,7 +24,7 @@ use super::sealed::union::Layer;
 use super::sealed::{self, Head, Opened, Union, Wanted};
 use super::{
     AgentStream, Base, Enforced, Found, HostKind, MachineError, MachineHost, MachineSpec, Note,
-    NoteLevel, Pruned, Sealed, Started, TemplateReadiness, templates,
+    NoteLevel, Pruned, Sealed, Started, TemplateReadiness, no_image, templates,
 };
 use process::AgentProcess;
 
@@ -83,6 +83,7 @@ impl HostMachines {
                 let made = tokio::fs::create_dir(&workspace).await;
                 made.map_err(failed("cannot make a directory"))?;
             }
+            Base::Image(image) => return Err(no_image(self.image(image).await, image)),
             Base::Snapshot(snapshot) => {
                 let sealed = self.sealed(*snapshot);
                 if !sealed.is_dir() {

@@ -36,7 +36,7 @@ use uuid::Uuid;
 use super::sealed::{self, Opened, Wanted};
 use super::{
     AgentStream, Base, Enforced, Found, HostKind, MachineError, MachineHost, MachineSpec, Note,
-    Pruned, Sealed, Shape, Started, TemplateReadiness,
+    Pruned, Sealed, Shape, Started, TemplateReadiness, no_image,
 };
 use cgroup::Trees;
 use files::Copier;
@@ -157,6 +157,7 @@ impl NamespaceHost {
     async fn chain(&self, base: &Base) -> Result<Vec<u32>, MachineError> {
         match base {
             Base::Snapshot(id) => Ok(self.snapshot_meta(*id).await?.chain),
+            Base::Image(image) => Err(no_image(self.image(image).await, image)),
             Base::Template(id) => match self.template(id).await {
                 TemplateReadiness::Missing(reason) => {
                     Err(MachineError::TemplateMissing { template: id.clone(), reason })

@@ -123,7 +123,7 @@ impl Machines {
             let _images = inner.images.read().await;
             let base = match spec.base {
                 Base::Snapshot(snapshot) => Some(inner.slot(snapshot)),
-                Base::Template(_) => None,
+                Base::Template(_) | Base::Image(_) => None,
             };
             let _base = match &base {
                 Some(base) => Some(base.turn.read().await),

@@ -272,7 +272,7 @@ impl Tx<'_> {
         let org = org.to_string();
         self.conn
             .execute("DELETE FROM documents WHERE org = ?1 AND kind <> 'organization'", [&org])?;
-        for table in ["idempotency", "events", "event_gaps", "audit"] {
+        for table in ["idempotency", "events", "event_gaps", "audit", "logs"] {
             self.conn.execute(&format!("DELETE FROM {table} WHERE org = ?1"), [&org])?;
         }
         Ok(())
@@ -329,6 +329,7 @@ mod tests {
         for (sql, index) in [
             (within_sql("sandbox", "org", "name"), "sandbox_name"),
             (within_sql("sandbox", "org", "slug"), "sandbox_slug"),
+            (within_sql("template", "org", "slug"), "template_slug"),
             (within_sql("workspace", "org", "slug"), "workspace_slug"),
             (within_sql("workspace", "org", "external"), "workspace_external"),
             (within_sql("project", "workspace", "slug"), "project_slug"),

@@ -105,6 +105,10 @@ CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 /// What is unique among the kinds that came after the first version.
 const V2: &str = "
 CREATE UNIQUE INDEX named_snapshot_name ON documents (org, trim(name)) WHERE kind = 'named_snapshot' AND name IS NOT NULL;
+CREATE TABLE logs (
+    owner TEXT NOT NULL, n INTEGER NOT NULL, org TEXT NOT NULL, entry TEXT NOT NULL,
+    PRIMARY KEY (owner, n)
+) WITHOUT ROWID;
 CREATE UNIQUE INDEX template_slug ON documents (org, trim(slug)) WHERE kind = 'template' AND slug IS NOT NULL;
 CREATE UNIQUE INDEX service_name ON documents (parent, trim(name)) WHERE kind = 'service' AND name IS NOT NULL;
 CREATE UNIQUE INDEX api_key_preset_name ON documents (org, trim(name)) WHERE kind = 'api_key_preset' AND name IS NOT NULL;

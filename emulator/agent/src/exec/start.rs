@@ -19,6 +19,7 @@ use crate::exec::output::Outputs;
 use crate::machine::Machine;
 use crate::raw;
 use crate::stream::Stream;
+use crate::user::User;
 
 /// A command that runs.
 pub struct Command {
@@ -34,9 +35,13 @@ pub fn start(machine: &Machine, exec: &Exec) -> Result<Command, Failure> {
         let text = format!("{name:?} cannot be the name of a variable");
         return Err(Failure::new(FailureCode::InvalidRequest, text));
     }
-    let env = environment(machine, exec);
+    let user = machine.defaults.user.as_deref().map(User::find).transpose()?;
+    let env = environment(machine, exec, user.as_ref());
     let mut process = program(exec, &env)?;
     process.env_clear().envs(env).current_dir(directory(machine, exec)?);
+    if let Some(user) = &user {
+        user.become_by(&mut process);
+    }
     // The first process of a machine takes the others with it anyway.
     raw::lead_session(&mut process, exec.tty.is_some(), machine.files, machine.group_only);
     let terminal = match exec.tty {
@@ -79,8 +84,12 @@ fn failed(exec: &Exec, error: &io::Error) -> Failure {
     Failure::new(code, format!("{what} cannot be started: {error}"))
 }
 
-fn environment(machine: &Machine, exec: &Exec) -> Vec<(OsString, OsString)> {
+fn environment(machine: &Machine, exec: &Exec, user: Option<&User>) -> Vec<(OsString, OsString)> {
     let mut env = machine.variables();
+    for (name, value) in user.map(User::variables).unwrap_or_default() {
+        env.retain(|(known, _)| known != name);
+        env.push((name.into(), value));
+    }
     if exec.tty.is_some() {
         env.retain(|(name, _)| name != "TERM");
         env.push(("TERM".into(), "xterm-256color".into()));
@@ -125,7 +134,7 @@ fn find(shell: &str, path: Option<&OsString>) -> Option<PathBuf> {
 }
 
 fn directory(machine: &Machine, exec: &Exec) -> Result<PathBuf, Failure> {
-    let Some(wanted) = &exec.cwd else {
+    let Some(wanted) = exec.cwd.as_ref().or(machine.defaults.workdir.as_ref()) else {
         let workspace = machine.workspace.root();
         return Ok(if workspace.is_dir() { workspace } else { Path::new("/") }.to_path_buf());
     };

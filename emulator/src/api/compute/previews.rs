@@ -22,7 +22,6 @@ use crate::http::exchange::ExchangeRef;
 use crate::http::{
     Answer, ApiError, ApiResult, Caller, Input, Pages, Route, Scoped, codes, validation,
 };
-use crate::machines::templates;
 use crate::proxy::address::ClientHost;
 use crate::proxy::ports::{Shown, Wanted};
 use crate::store::outbox::Event;
@@ -208,8 +207,7 @@ async fn expose(
 
 /// The port that a sandbox of this template usually serves on.
 pub fn usual_port(sandbox: &Sandbox) -> u16 {
-    let template = templates::find(&sandbox.template_id);
-    template.and_then(|template| template.preview_port).unwrap_or(USUAL_PORT)
+    sandbox.usual_port().unwrap_or(USUAL_PORT)
 }
 
 /// Opens a public preview of a port, or finds the one that is there; answers its record.

@@ -67,6 +67,13 @@ struct Wanted {
     tools: &'static [&'static str],
 }
 
+impl Wanted {
+    /// An image that stands for itself and promises nothing.
+    fn image(image: &str) -> Self {
+        Self { template: image.to_owned(), image: image.to_owned(), tools: &[] }
+    }
+}
+
 impl Images {
     /// Of an engine.
     pub fn new(
@@ -126,28 +133,48 @@ impl Images {
 
     /// Whether the template can be started, without starting it.
     pub async fn readiness(&self, template: &str) -> TemplateReadiness {
-        match self.look(template).await {
+        match self.wanted(template) {
+            Ok(wanted) => self.judge(&wanted).await,
+            Err(MachineError::TemplateMissing { reason, .. }) => TemplateReadiness::Missing(reason),
+            Err(error) => TemplateReadiness::Missing(error.to_string()),
+        }
+    }
+
+    /// Whether an image can be started from, without starting it: what is not there may be pulled.
+    pub async fn image_readiness(&self, image: &str) -> TemplateReadiness {
+        self.judge(&Wanted::image(image)).await
+    }
+
+    async fn judge(&self, wanted: &Wanted) -> TemplateReadiness {
+        match self.look(wanted).await {
             Ok(readiness) => readiness,
             Err(MachineError::TemplateMissing { reason, .. }) => TemplateReadiness::Missing(reason),
             Err(error) => TemplateReadiness::Missing(error.to_string()),
         }
     }
 
-    async fn look(&self, template: &str) -> Result<TemplateReadiness, MachineError> {
-        let wanted = self.wanted(template)?;
+    async fn look(&self, wanted: &Wanted) -> Result<TemplateReadiness, MachineError> {
         let Some(base) = self.inspect(&wanted.image).await? else {
             return Ok(match self.recent_failure(&wanted.image) {
                 Some(why) => TemplateReadiness::Missing(why),
                 None => TemplateReadiness::ColdBootOnly,
             });
         };
-        self.check(&wanted, &base).await?;
+        self.check(wanted, &base).await?;
         Ok(TemplateReadiness::FastReady)
     }
 
     /// The id of an image with the template's files and the agent; builds and pulls what is missing.
     pub async fn ready(&self, template: &str) -> Result<String, MachineError> {
-        let wanted = self.wanted(template)?;
+        self.make_ready(self.wanted(template)?).await
+    }
+
+    /// The same for any image that the engine has or can pull.
+    pub async fn ready_image(&self, image: &str) -> Result<String, MachineError> {
+        self.make_ready(Wanted::image(image)).await
+    }
+
+    async fn make_ready(&self, wanted: Wanted) -> Result<String, MachineError> {
         let mut base = self.inspect(&wanted.image).await?;
         if let Some(derived) = match &base {
             Some(base) => self.inspect(&self.derived_name(&id(base)?)).await?,
@@ -185,6 +212,12 @@ impl Images {
         {
             return Err(missing(format!(
                 "the image {} is for {other}, this emulator carries an agent for {here}",
+                wanted.image
+            )));
+        }
+        if is_snapshot(base) {
+            return Err(missing(format!(
+                "{} is a sandbox's snapshot; a template or a sandbox names those",
                 wanted.image
             )));
         }
@@ -353,6 +386,12 @@ impl Images {
 /// The id of an image.
 pub fn id(image: &ImageInspect) -> Result<String, MachineError> {
     image.id.clone().ok_or_else(|| MachineError::Host("Docker named no id for an image".to_owned()))
+}
+
+/// Whether it holds somebody's files, whatever name it is called by.
+fn is_snapshot(image: &ImageInspect) -> bool {
+    let labels = image.config.as_ref().and_then(|config| config.labels.as_ref());
+    labels.and_then(|labels| labels.get(labels::SNAPSHOT)).is_some_and(|id| !id.is_empty())
 }
 
 /// Refuses an image that lacks what the template promises.

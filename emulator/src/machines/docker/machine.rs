@@ -86,6 +86,7 @@ impl Engine {
     async fn image(&self, base: &Base) -> Result<(String, Option<Bytes>), MachineError> {
         match base {
             Base::Template(template) => Ok((self.images.ready(template).await?, None)),
+            Base::Image(image) => Ok((self.images.ready_image(image).await?, None)),
             // The machine may have changed the agent's file, or an older emulator put it there.
             Base::Snapshot(snapshot) => {
                 Ok((self.snapshots.image(*snapshot).await?, Some(self.images.agent_tar()?)))

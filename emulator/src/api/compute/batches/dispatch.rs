@@ -102,7 +102,7 @@ async fn claim(app: &App, org: Uuid, id: Uuid) -> ApiResult<Next> {
 /// Writes the row of the sandbox with this number; whoever reads the batch knows of it from now on.
 fn intend_item(tx: &Tx<'_>, app: &App, batch: &Batch, index: u32) -> ApiResult<Sandbox> {
     let whose = (batch.org, batch.owner_id);
-    let plan = batch.plan(index)?;
+    let plan = batch.plan(tx, index)?;
     let mut sandbox = intend(tx, app, plan, batch.owner.clone(), whose, app.ids.next())?;
     sandbox.told = true;
     sandbox.batch = Some(BatchItem { batch: batch.id, index });

@@ -7,7 +7,9 @@ use uuid::Uuid;
 use super::record::{Batch, Status};
 use crate::api::compute::sandboxes::create::Plan;
 use crate::api::compute::sandboxes::create::request::Create;
+use crate::api::compute::sandboxes::create::template::named;
 use crate::api::compute::sandboxes::{fields, snapshot_base};
+use crate::api::compute::templates::{Origin, origin};
 use crate::clock::Timestamp;
 use crate::http::ownership::{Owner, Selectors};
 use crate::http::{ApiError, ApiResult, Caller, validation};
@@ -36,6 +38,7 @@ const OWN: [&str; 3] = ["count", "concurrency", "name_prefix"];
 pub struct Asked {
     /// Where the sandboxes belong.
     pub selectors: Selectors,
+    template: String,
     snapshot: Option<String>,
     create: Map<String, Value>,
     count: u32,
@@ -72,8 +75,13 @@ pub fn read(mut body: Map<String, Value>, unread: &mut Vec<String>) -> ApiResult
     let create: Create = parse(&body, unread)?;
     let (selectors, snapshot) = (create.selectors(), create.snapshot());
     selectors.validate()?;
-    create.plan()?;
+    let template = create.template()?.to_owned();
+    // One of the organization's own is looked up, and the create with it checked, when the batch is written.
+    if let Ok(built_in) = named(&template) {
+        create.plan(&Origin::BuiltIn(built_in))?;
+    }
     Ok(Asked {
+        template,
         selectors,
         snapshot,
         create: body,
@@ -97,6 +105,8 @@ impl Asked {
     /// # Errors
     /// As for a create.
     pub fn base(&self, view: &View<'_>, caller: &Caller) -> ApiResult<Option<Base>> {
+        let origin = origin::of(view, (caller.org, caller.bound_workspace), &self.template)?;
+        parse::<Create>(&self.create, &mut Vec::new())?.plan(&origin)?;
         let named = self.snapshot.as_deref();
         named.map(|named| snapshot_base::of(view, caller, named)).transpose()
     }
@@ -137,8 +147,10 @@ impl Batch {
     ///
     /// # Errors
     /// What such a create is refused for by now.
-    pub fn plan(&self, index: u32) -> ApiResult<Plan> {
-        let mut plan = parse::<Create>(&self.create, &mut Vec::new())?.plan()?;
+    pub fn plan(&self, view: &View<'_>, index: u32) -> ApiResult<Plan> {
+        let create = parse::<Create>(&self.create, &mut Vec::new())?;
+        let origin = origin::of(view, (self.org, None), create.template()?)?;
+        let mut plan = create.plan(&origin)?;
         if let Some(base) = &self.base {
             plan.base = base.clone();
             plan.boot_path = "snapshot";

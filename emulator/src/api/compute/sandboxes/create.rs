@@ -23,6 +23,7 @@ use super::startup::Startup;
 use super::{Sandbox, State, snapshot_base};
 use crate::api::compute::env::Changes;
 use crate::api::compute::services;
+use crate::api::compute::templates::{FromTemplate, origin};
 use crate::api::platform::{limits, ownership};
 use crate::app::App;
 use crate::http::exchange::ExchangeRef;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub template_id: String,
     /// See [`Sandbox`].
     pub base: Base,
+    /// See [`Sandbox`].
+    pub from_template: Option<FromTemplate>,
     /// See [`Sandbox`].
     pub size: String,
     /// See [`Sandbox`].
@@ -101,11 +104,12 @@ pub async fn intended(
     let selectors = body.selectors();
     selectors.validate()?;
     let snapshot = body.snapshot();
-    let plan = body.plan()?;
     let (app_, caller) = (app.clone(), caller.clone());
     app.store
         .write(move |tx| {
-            let mut plan = plan;
+            // In here, so that what it starts from is there when its row is.
+            let origin = origin::of(tx, (caller.org, caller.bound_workspace), body.template()?)?;
+            let mut plan = body.plan(&origin)?;
             if let Some(named) = snapshot {
                 plan.base = snapshot_base::of(tx, &caller, &named)?;
                 plan.boot_path = "snapshot";
@@ -146,6 +150,7 @@ pub fn intend(
         template_id: plan.template_id,
         base: plan.base,
         stands_on: None,
+        from_template: plan.from_template,
         size: plan.size,
         shape: plan.shape,
         enforced: Enforced::default(),

@@ -97,6 +97,9 @@ pub fn env(env: &BTreeMap<String, String>) -> ApiResult<()> {
                 "a name must not be empty or have `=` or NUL in it",
             ));
         }
+        if key.starts_with("MIOSA_AGENT_") {
+            return Err(ApiError::field(&field, "names with MIOSA_AGENT_ are the machine's own"));
+        }
         if value.contains('\0') {
             return Err(ApiError::field(&field, "must not have NUL in it"));
         }

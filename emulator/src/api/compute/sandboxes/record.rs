@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::startup::Startup;
 use crate::api::compute::env::Changes;
+use crate::api::compute::templates::FromTemplate;
 use crate::clock::Timestamp;
 use crate::http::ownership::Owner;
-use crate::machines::{Base, Enforced, HostKind, Shape};
+use crate::machines::{Base, Enforced, HostKind, Shape, templates};
 use crate::store::{Keys, Resource};
 
 /// Where a sandbox stands (`develop/sandboxes`; transitional ones: miosa-python 2.19).
@@ -88,6 +89,9 @@ pub struct Sandbox {
     /// The snapshot that it was restored to last.
     #[serde(default)]
     pub stands_on: Option<Uuid>,
+    /// What it keeps of a template of the organization's own.
+    #[serde(default)]
+    pub from_template: Option<FromTemplate>,
     /// `xs` to `xl`, or `custom`.
     pub size: String,
     /// What it may use.
@@ -170,6 +174,22 @@ impl Sandbox {
     /// Whether it runs and its readiness probe, if it has one, has passed.
     pub fn ready(&self) -> bool {
         self.runs() && !self.startup.probing
+    }
+
+    /// Where the server of its template usually listens.
+    pub fn usual_port(&self) -> Option<u16> {
+        match &self.from_template {
+            Some(from) => from.preview_port,
+            None => templates::find(&self.template_id).and_then(|template| template.preview_port),
+        }
+    }
+
+    /// The environment of its machine: its own, and what its template says of how commands run.
+    pub fn machine_env(&self) -> BTreeMap<String, String> {
+        match &self.from_template {
+            Some(from) => from.environment(&self.env),
+            None => self.env.clone(),
+        }
     }
 
     /// Milliseconds that it has run, up to `now`.

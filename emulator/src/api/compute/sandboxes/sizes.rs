@@ -29,6 +29,15 @@ pub fn name_of(shape: Shape) -> String {
     named.map_or(CUSTOM, |(name, _)| *name).to_owned()
 }
 
+/// The shape of the size of a create that names none.
+pub fn default_shape() -> (&'static str, Shape) {
+    SIZES
+        .iter()
+        .find(|(name, _)| *name == DEFAULT)
+        .copied()
+        .unwrap_or((DEFAULT, Shape { vcpus: 2, memory_mb: 4096, disk_mb: 10_240 }))
+}
+
 /// The size and shape that a create asks for. What is not said is filled from the named size, else from `small`.
 ///
 /// # Errors

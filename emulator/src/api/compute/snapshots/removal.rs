@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Snapshot, Status, dependents, emit, of};
 use crate::api::compute::sandboxes::Sandbox;
+use crate::api::compute::templates::builds;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::answer::CommittedAnswer;
@@ -113,7 +114,8 @@ pub async fn recover(app: &App) -> ApiResult<Vec<Uuid>> {
     let (known, undone) = app
         .store
         .write(|tx| -> Result<(HashSet<Uuid>, Vec<Uuid>), StoreError> {
-            let (mut known, mut undone) = (HashSet::new(), Vec::new());
+            // Images of templates are nobody's snapshots, and stay.
+            let (mut known, mut undone) = (builds::images(tx)?, Vec::new());
             for snapshot in tx.all::<Snapshot>()? {
                 if snapshot.status == Status::Creating {
                     undone.push(snapshot.operation);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::api::compute::sandboxes::Sandbox;
 use crate::api::compute::sandboxes::create::Plan;
 use crate::api::compute::sandboxes::startup::Startup;
+use crate::api::compute::templates::FromTemplate;
 use crate::machines::{Base, Shape};
 
 /// See [`Sandbox`] for each.
@@ -28,6 +29,8 @@ pub struct Source {
     pub region: Option<String>,
     #[serde(default)]
     pub startup: Startup,
+    #[serde(default)]
+    pub from_template: Option<FromTemplate>,
 }
 
 impl Source {
@@ -47,6 +50,7 @@ impl Source {
             tags: sandbox.tags.clone(),
             region: sandbox.region.clone(),
             startup: sandbox.startup.clone().of_a_copy(),
+            from_template: sandbox.from_template.clone(),
         }
     }
 
@@ -71,6 +75,7 @@ impl Source {
             // A fork has the files; what runs in the other one is the other one's.
             services: Vec::new(),
             startup: self.startup,
+            from_template: self.from_template,
         }
     }
 }

@@ -56,7 +56,7 @@ where
         operation,
         base: sandbox.base.clone(),
         shape: sandbox.shape,
-        env: sandbox.env.clone(),
+        env: sandbox.machine_env(),
         hostname: sandbox.slug.clone(),
     };
     let created = app.machines.create(&spec).await;

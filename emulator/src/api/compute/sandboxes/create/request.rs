@@ -13,9 +13,9 @@ use crate::api::compute::sandboxes::startup::repository::Repository;
 use crate::api::compute::sandboxes::startup::setup_file::SetupFile;
 use crate::api::compute::sandboxes::startup::{Startup, entrypoint, probe};
 use crate::api::compute::services::request as services;
+use crate::api::compute::templates::Origin;
 use crate::http::ownership::Selectors;
 use crate::http::{ApiError, ApiResult, validation};
-use crate::machines::Base;
 
 /// Seconds until a sandbox is paused whose create says nothing (`develop/sandboxes`).
 pub const DEFAULT_TIMEOUT_SEC: u32 = 3600;
@@ -106,6 +106,18 @@ impl Create {
         }
     }
 
+    /// The template that it names.
+    ///
+    /// # Errors
+    /// 422 for two spellings that name different ones.
+    pub fn template(&self) -> ApiResult<&str> {
+        template::meant([
+            ("template_id", self.template_id.as_deref()),
+            ("template", self.template.as_deref()),
+            ("image", self.image.as_deref()),
+        ])
+    }
+
     /// The snapshot that it starts from, where it names one.
     pub fn snapshot(&self) -> Option<String> {
         self.snapshot_id.clone().filter(|id| !id.is_empty())
@@ -156,7 +168,7 @@ impl Create {
     ///
     /// # Errors
     /// 422 for a value that cannot be, 404 for a template that is not known, 501 for what is not built.
-    pub fn plan(self) -> ApiResult<Plan> {
+    pub fn plan(self, origin: &Origin) -> ApiResult<Plan> {
         self.refuse_unbuilt()?;
         if let Some(text) = &self.name {
             fields::name(text)?;
@@ -172,17 +184,15 @@ impl Create {
         {
             return Err(ApiError::field("disk_mb", "contradicts disk_size_mb"));
         }
-        let template = template::meant([
-            ("template_id", self.template_id.as_deref()),
-            ("template", self.template.as_deref()),
-            ("image", self.image.as_deref()),
-        ])?;
-        let built_in = template::named(template)?;
+        let template = self.template()?.to_owned();
+        let size = self.size.as_deref().filter(|size| !size.is_empty());
+        // What a create does not say comes from its template's spec, or of a size from that size.
+        let usual = origin.shape().filter(|_| size.is_none());
         let (size, shape) = sizes::choose(
-            self.size.as_deref().filter(|size| !size.is_empty()),
-            self.cpu_count,
-            self.memory_mb,
-            self.disk_size_mb.or(self.disk_mb),
+            size,
+            self.cpu_count.or(usual.map(|usual| usual.vcpus)),
+            self.memory_mb.or(usual.map(|usual| usual.memory_mb)),
+            self.disk_size_mb.or(self.disk_mb).or(usual.map(|usual| usual.disk_mb)),
         )?;
         let startup = Startup {
             repository: Repository::of(
@@ -195,12 +205,13 @@ impl Create {
                 .entrypoint
                 .filter(|line| !line.is_empty())
                 .map(entrypoint::checked)
-                .transpose()?,
+                .transpose()?
+                .or_else(|| origin.start_command()),
             probe: self.readiness_probe.map(probe::Asked::checked).transpose()?,
             ..Startup::default()
         };
         let metadata = self.metadata.unwrap_or_default();
-        let env = self.env.unwrap_or_default();
+        let env = origin.environment(self.env.unwrap_or_default());
         fields::env(&env)?;
         let persistent = self
             .persistent
@@ -211,8 +222,9 @@ impl Create {
             slug: self.slug.filter(|slug| !slug.is_empty()),
             tags: self.tags.map_or(Ok(Vec::new()), Tags::kept)?,
             metadata,
-            template_id: template.to_owned(),
-            base: Base::Template(built_in.id.to_owned()),
+            template_id: template,
+            base: origin.base(),
+            from_template: origin.given(),
             size,
             shape,
             timeout_sec: fields::timeout(self.timeout_sec.unwrap_or(DEFAULT_TIMEOUT_SEC))?,
@@ -234,10 +246,13 @@ mod tests {
 
     use super::*;
     use crate::http::codes;
+    use crate::machines::Base;
     use crate::machines::templates::DEFAULT_TEMPLATE;
 
     fn plan(body: Value) -> ApiResult<Plan> {
-        serde_json::from_value::<Create>(body).unwrap().plan()
+        let create = serde_json::from_value::<Create>(body).unwrap();
+        let origin = Origin::BuiltIn(template::named(create.template()?)?);
+        create.plan(&origin)
     }
 
     #[test]
