@@ -121,7 +121,6 @@ async fn a_machine_without_a_sandbox_is_removed_and_a_sandbox_without_one_says_s
         id: Uuid::new_v4(),
         operation: Uuid::new_v4(),
         base: Base::Template("blank".into()),
-        from_template: None,
         shape,
         env: std::collections::BTreeMap::new(),
         hostname: "orphan".into(),
