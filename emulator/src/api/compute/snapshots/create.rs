@@ -164,7 +164,7 @@ async fn begin(app: &App, snapshot: Snapshot, name: Option<String>) -> ApiResult
         }
         let below = sandbox.stands_on.or(match sandbox.base {
             Base::Snapshot(base) => Some(base),
-            Base::Template(_) => None,
+            Base::Template(_) | Base::Image(_) => None,
         });
         let below = match below {
             // One that is gone, or that was a fork's own, is nobody's to name.
