@@ -59,9 +59,12 @@ pub(super) fn show(variables: &BTreeMap<String, Variable>) -> Vec<Value> {
 
 /// A few letters of what is long enough not to be told by them (miosa-cli: `sup...ret`).
 fn masked(value: &str) -> String {
+    const ENOUGH: usize = 12;
     let letters: Vec<char> = value.chars().collect();
-    match letters.as_slice() {
-        [a, b, c, middle @ .., x, y, z] if middle.len() >= 6 => format!("{a}{b}{c}...{x}{y}{z}"),
+    match (letters.first_chunk::<3>(), letters.last_chunk::<3>()) {
+        (Some(head), Some(tail)) if letters.len() >= ENOUGH => {
+            format!("{}...{}", String::from_iter(head), String::from_iter(tail))
+        }
         _ => "***".to_owned(),
     }
 }
