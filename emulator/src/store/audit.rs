@@ -221,7 +221,9 @@ impl Deeds {
         }
         if !self.actions.is_empty() {
             let any = vec!["action GLOB ?"; self.actions.len()].join(" OR ");
-            clause.push_str(&format!(" AND ({any})"));
+            clause.push_str(" AND (");
+            clause.push_str(&any);
+            clause.push(')');
             values.extend(self.actions.iter().map(|pattern| Sql::Text(pattern.clone())));
         }
         (clause, values)

@@ -261,7 +261,9 @@ impl Feed {
         }
         if !self.types.is_empty() {
             let any = vec!["type GLOB ?"; self.types.len()].join(" OR ");
-            clause.push_str(&format!(" AND ({any})"));
+            clause.push_str(" AND (");
+            clause.push_str(&any);
+            clause.push(')');
             values.extend(self.types.iter().map(|pattern| Sql::Text(pattern.clone())));
         }
         (clause, values)

@@ -175,9 +175,10 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The organizations that have events.
+    /// The organizations of which anything is recorded: events, or what was done.
     pub fn event_orgs(&self) -> Result<Vec<Uuid>, StoreError> {
-        let mut statement = self.conn.prepare_cached("SELECT DISTINCT org FROM events")?;
+        let mut statement =
+            self.conn.prepare_cached("SELECT org FROM events UNION SELECT org FROM audit")?;
         let orgs = statement.query_map([], |row| row.get::<_, String>(0))?;
         orgs.map(|org| Ok(Uuid::parse_str(&org?).unwrap_or_default())).collect()
     }

@@ -68,7 +68,7 @@ pub(super) async fn list(
         .into_iter()
         .filter(|((sandbox, host), _)| !named(*sandbox, &Host::of(host).0))
         .collect();
-    open.sort_by(|a, b| b.1.count.cmp(&a.1.count));
+    open.sort_by_key(|(_, asked)| std::cmp::Reverse(asked.count));
     open.truncate(MOST);
     let shown = open
         .into_iter()
