@@ -177,7 +177,7 @@ impl Engine {
         };
         let updated = self.docker.update_container(&container.id, update);
         match bounded("changing a container's limits", ACT, updated).await {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(failed) if failed.is_missing() => return Err(MachineError::NotFound(id)),
             Err(failed) => return Err(failed.into()),
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::http::{ApiError, Caller};
+use crate::http::{ApiError, ApiResult, Caller};
 use crate::store::{Keys, Resource};
 
 /// How many failures are told in full.
@@ -94,7 +94,7 @@ impl Job {
     }
 
     /// It was done with this one, or could not be.
-    pub fn tick(&mut self, sandbox: Uuid, outcome: Result<(), &ApiError>, now: Timestamp) {
+    pub fn tick(&mut self, sandbox: Uuid, outcome: &ApiResult<()>, now: Timestamp) {
         let before = self.left.len();
         self.left.retain(|left| *left != sandbox);
         self.updated_at = now;
@@ -117,10 +117,12 @@ impl Job {
     }
 
     fn state(&self) -> &'static str {
-        match () {
-            () if self.left.is_empty() => "completed",
-            () if self.completed + self.failed == 0 => "queued",
-            () => "running",
+        if self.left.is_empty() {
+            "completed"
+        } else if self.completed + self.failed == 0 {
+            "queued"
+        } else {
+            "running"
         }
     }
 

@@ -57,8 +57,7 @@ async fn tick(
     let now = app.clock.now(org);
     app.store
         .write(move |tx| -> ApiResult<()> {
-            let outcome = outcome.as_ref().map(|()| ());
-            tx.modify::<Job>(org, job, |job| job.tick(sandbox, outcome, now))?;
+            tx.modify::<Job>(org, job, |job| job.tick(sandbox, &outcome, now))?;
             Ok(())
         })
         .await?;
