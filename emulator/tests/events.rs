@@ -197,7 +197,7 @@ async fn the_organization_s_stream_has_its_envelope_and_its_filter_and_no_others
     emulator.client("msk_test_other").post("/workspaces", json!({ "name": "theirs" })).await;
     client.get("/events/stream?types=Sandbox.[a]").await.refused(400, "INVALID_PARAMETER");
     drop(sandbox);
-    let (theirs, _) = tokio::join!(
+    let (theirs, ()) = tokio::join!(
         tokio::time::timeout(std::time::Duration::from_millis(50), other.next()),
         async {}
     );

@@ -177,7 +177,5 @@ async fn a_template_is_applied_for_real_or_refused_whole() {
     let copied = client.get(&format!("{project}/shared-variables?env=copy")).await.data(200);
     assert_ne!(copied[0]["preview"], variables[0]["preview"]);
     let previews = format!("{project}/previews");
-    assert_eq!(client.get(&previews).await.json()["total"], 0);
     client.put(&previews, json!({ "repository": "acme/site" })).await.refused(501, "not_emulated");
-    client.delete(&format!("{previews}/x")).await.refused(404, "preview_not_found");
 }

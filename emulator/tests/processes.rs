@@ -39,7 +39,7 @@ async fn says(sandbox: &Sandbox, pid: &str, something: &str) -> String {
     let mut text = String::new();
     until(async || {
         let reply = sandbox.client.get(&sandbox.at(&format!("/processes/{pid}/logs"))).await;
-        text = reply.data(200).as_str().unwrap().to_owned();
+        reply.data(200).as_str().unwrap().clone_into(&mut text);
         text.contains(something)
     })
     .await;

@@ -177,7 +177,7 @@ async fn a_batch_that_a_crash_cut_off_goes_on_and_says_what_was_lost() {
     gate.let_through(1);
     until_counted(&client, &batch, "dispatched", json!(3)).await;
     // Two are being made; nobody comes back to them.
-    let data = emulator.killed().await;
+    let data = emulator.killed();
     let gate = Gate::shut();
     gate.let_through(4);
     let (_emulator, client) = on(data, &gate).await;

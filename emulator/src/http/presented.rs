@@ -169,9 +169,9 @@ mod tests {
         let protocol = (SEC_WEBSOCKET_PROTOCOL, "miosa-exec-v1, bearer.msk_b");
         let query = "ticket=sset_1&workspace=w";
         assert_eq!(carried(&[], query, false), "MISSING_TOKEN");
-        assert_eq!(carried(&[protocol.clone()], query, false), "MISSING_TOKEN");
+        assert_eq!(carried(std::slice::from_ref(&protocol), query, false), "MISSING_TOKEN");
         assert_eq!(carried(&[], query, true), "ticket sset_1");
-        assert_eq!(carried(&[protocol.clone()], query, true), "msk_b w");
+        assert_eq!(carried(std::slice::from_ref(&protocol), query, true), "msk_b w");
         assert_eq!(carried(&[key, protocol], query, true), "msk_a ");
         assert_eq!(carried(&[], "ticket=", true), "MISSING_TOKEN");
     }

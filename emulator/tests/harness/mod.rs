@@ -125,7 +125,7 @@ impl Emulator {
     }
 
     /// Ends where it stands, and waits for nothing: what is under way never comes to its end.
-    pub async fn killed(self) -> tempfile::TempDir {
+    pub fn killed(self) -> tempfile::TempDir {
         let Self { server, data, stopping, cleaner, .. } = self;
         std::mem::forget(cleaner);
         drop(stopping);

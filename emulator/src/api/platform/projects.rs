@@ -3,7 +3,6 @@
 mod environment;
 mod environment_routes;
 mod moving;
-mod previews;
 mod record;
 mod routes;
 mod summary;

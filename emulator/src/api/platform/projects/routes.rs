@@ -8,8 +8,7 @@ use super::super::ownership::{self, asked_workspace};
 use super::super::places::{Called, Within};
 use super::super::workspaces::Workspace;
 use super::{
-    Environment, Project, environment_routes, moving, previews, summary, template_routes,
-    variable_routes,
+    Environment, Project, environment_routes, moving, summary, template_routes, variable_routes,
 };
 use crate::api::compute::sandboxes::Sandbox;
 use crate::app::App;
@@ -38,7 +37,6 @@ pub fn routes() -> Vec<Route> {
     .chain(environment_routes::routes())
     .chain(variable_routes::routes())
     .chain(template_routes::routes())
-    .chain(previews::routes())
     .map(|route| route.family("projects").repeatable())
     .collect()
 }

@@ -83,12 +83,17 @@ impl Journal {
             self.say("truncated", json!({ "message": "more output is not kept" }));
             return;
         }
-        let mut more = json!({ "stream": stream, "line": line.text });
-        match of {
-            Speaker::Step(number) => more["step"] = json!(number),
-            Speaker::Start => more["command"] = json!("startCmd"),
-        }
-        self.say("output", more);
+        self.say(
+            "output",
+            match of {
+                Speaker::Step(number) => {
+                    json!({ "stream": stream, "line": line.text, "step": number })
+                }
+                Speaker::Start => {
+                    json!({ "stream": stream, "line": line.text, "command": "startCmd" })
+                }
+            },
+        );
     }
 
     /// Writes what waits, if it is enough or old enough.
