@@ -1,5 +1,12 @@
 //! A WebSocket client: what a test sees is what a client would.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
