@@ -306,3 +306,29 @@ async fn limits_say_what_is_known_and_null_for_the_rest() {
     let other = client.clone().with("x-miosa-bill-to", "acme").get("/limits").await;
     other.refused(404, "ORG_NOT_FOUND");
 }
+
+#[tokio::test]
+async fn one_change_reaches_many_policies_or_none() {
+    let emulator = harness::Emulator::start().await;
+    let client = emulator.client(KEY);
+    for name in ["a", "b"] {
+        client.post("/workspaces", json!({ "name": name })).await.data(201);
+    }
+    let apply = async |tier: &str, ids: Value, most: u32| {
+        let policy = json!({ "quotas": { "max_sandboxes": most } });
+        let body = json!({ "tier": tier, "ids": ids, "policy": policy });
+        client.post("/bulk/policy/apply", body).await
+    };
+    let most =
+        async |path: &str| client.get(path).await.data(200)["quotas"]["max_sandboxes"].clone();
+    assert_eq!(apply("workspace", json!(["a", "b"]), 5).await.data(200)["applied"], 2);
+    assert_eq!(apply("external_user", json!(["alice", "bob"]), 3).await.data(200)["applied"], 2);
+    assert_eq!(most("/workspaces/b/policy").await, 5);
+    assert_eq!(most("/external-users/bob/policy").await, 3);
+    apply("workspace", json!(["a", "nowhere"]), 9).await.refused(404, "workspace_not_found");
+    assert_eq!(most("/workspaces/a/policy").await, 5);
+    apply("workspace", json!([]), 9).await.refused(422, "VALIDATION_FAILED");
+    apply("planet", json!(["a"]), 9).await.refused(422, "VALIDATION_FAILED");
+    let filtered = json!({ "tier": "workspace", "filter": {}, "policy": {} });
+    client.post("/bulk/policy/apply", filtered).await.refused(501, "not_emulated");
+}

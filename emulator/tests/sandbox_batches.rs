@@ -212,6 +212,8 @@ async fn a_batch_under_a_key_is_made_once_and_a_wrong_one_not_at_all() {
     ] {
         client.post("/sandboxes/batch", body).await.refused(status, code);
     }
+    let unknown = json!({ "count": 2, "template_id": "nope" });
+    client.post("/sandboxes/batch", unknown).await.refused(404, "TEMPLATE_NOT_FOUND");
     client.get("/sandboxes/batches/nope").await.refused(404, "NOT_FOUND");
 }
 

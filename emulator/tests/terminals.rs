@@ -80,14 +80,18 @@ async fn a_terminal_takes_another_size_in_each_way() {
 async fn who_comes_back_sees_the_end_of_what_was_shown_and_goes_on() {
     let emulator = start().await;
     let sandbox = Sandbox::new(&emulator).await;
-    let made = terminal(&sandbox, plain()).await;
+    let mut here = plain();
+    here["cwd"] = json!("/workspace");
+    let made = terminal(&sandbox, here).await;
     let mut socket = look(&sandbox, &made["session_id"]).await;
     socket.send("X=kept; echo before-$X\n").await;
     socket.until(b"before-kept").await;
     // Lost without a word, while the shell goes on and says more than is remembered.
-    socket.send("read go < /tmp/gate; seq 200000; echo after-$X\n").await;
+    sandbox.exec("mkfifo gate").await;
+    socket.send("read go < gate; seq 200000; echo after-$X; touch said\n").await;
     drop(socket);
-    sandbox.exec("mkfifo /tmp/gate 2>/dev/null; echo go > /tmp/gate").await;
+    sandbox.exec("echo go > gate").await;
+    until(async || sandbox.exec("test -e said").await["exit_code"] == 0).await;
     let mut again = look(&sandbox, &made["session_id"]).await;
     let shown = again.until(b"after-kept").await;
     assert!(!shown.windows(11).any(|piece| piece == b"before-kept"), "{} bytes", shown.len());

@@ -66,6 +66,9 @@ def test_egress(environment, key):
         assert client.audit.list(host="no-such-name.invalid") == [event]
     else:
         assert sandbox.audit.list() == [] and network.suggestions() == []
+        with pytest.raises(MiosaError) as raised:
+            sandbox.audit.get("0c0f4c5b-2c7e-4a0d-9a50-6f6f1d6b0f7e")
+        assert raised.value.status_code == 404
     assert network.observe(policy_id=policy["id"])["mode"] == "audit_only"
 
 

@@ -50,9 +50,9 @@ def test_tokens(environment, key):
         user_id="u1", workspace_id=workspace, scopes=["sandboxes:read"], expires_in_seconds=60)
     assert made["token"].startswith("eyJ") and made["scopes"] == ["sandboxes:read"]
     assert Miosa(api_key=made["token"]).sandboxes.list() == []
-    assert [row["id"] for row in client.tokens.list_scoped()["data"]] == [made["id"]]
+    assert [row["id"] for row in client.tokens.list_scoped()] == [made["id"]]
     client.tokens.delete_scoped(made["id"])
-    assert client.tokens.list_scoped()["data"] == []
+    assert client.tokens.list_scoped() == []
 
 
 @pytest.mark.asyncio
@@ -84,6 +84,6 @@ async def test_tokens_async(environment, key):
     workspace = (await client.workspaces.list())[0]["id"]
     made = await client.tokens.create_scoped(user_id="u1", workspace_id=workspace, scopes=["sandboxes:read"])
     assert made["token"].startswith("eyJ")
-    assert [row["id"] for row in (await client.tokens.list_scoped())["data"]] == [made["id"]]
+    assert [row["id"] for row in await client.tokens.list_scoped()] == [made["id"]]
     await client.tokens.delete_scoped(made["id"])
-    assert (await client.tokens.list_scoped())["data"] == []
+    assert await client.tokens.list_scoped() == []

@@ -67,6 +67,12 @@ async def test_is_refused_async(method, sandbox_id, key):
     refused(raised)
 
 
+def test_input_of_a_background_command_is_refused_by_the_sdk_itself(sandbox_id, key):
+    sandbox = Miosa(api_key=key, max_retries=0).sandboxes.get(sandbox_id)
+    with pytest.raises(MiosaError, match="no route"):
+        sandbox.commands.send_stdin(1, "x")
+
+
 def test_a_snapshot_cannot_be_deployed_and_leaves_no_fork(sandbox_id, key):
     client = Miosa(api_key=key, max_retries=0)
     sandbox = client.sandboxes.get(sandbox_id)

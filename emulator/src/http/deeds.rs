@@ -16,7 +16,8 @@ use crate::app::App;
 use crate::store::audit::{Deed, Facts};
 
 /// Parts of a path that hold one thing each although they end like a collection.
-const NOT_MANY: &[&str] = &["status", "access", "process", "dns", "sms", "address", "express"];
+const NOT_MANY: &[&str] =
+    &["status", "access", "process", "dns", "sms", "address", "express", "egress"];
 
 impl Exchange {
     /// The deed that this exchange is, once it is known what it is answered with.

@@ -17,8 +17,8 @@ use super::sandboxes::{Sandbox, find};
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
-use crate::http::scoped::{PathValues, load};
-use crate::http::{Answer, ApiError, ApiResult, Caller, Input, Route, Scoped, codes};
+use crate::http::scoped::load;
+use crate::http::{Answer, ApiError, ApiResult, Caller, Input, Route, Scoped};
 use crate::store::{Paging, View};
 
 /// The most sandboxes of one job.
@@ -31,7 +31,6 @@ pub fn routes() -> Vec<Route> {
         Route::post("/bulk/sandboxes/pause", pause).scope(write).repeatable(),
         Route::post("/bulk/sandboxes/resume", resume).scope(write).repeatable(),
         Route::post("/bulk/sandboxes/destroy", destroy).scope(write).repeatable(),
-        Route::post("/bulk/sandboxes/{action}", named).scope(write).repeatable(),
         Route::get("/bulk/jobs/{id}", get).scope("sandboxes:read"),
     ]
     .into_iter()
@@ -72,14 +71,6 @@ async fn destroy(
     Input(which): Input<Which>,
 ) -> ApiResult<CommittedAnswer> {
     begin(&app, caller, exchange, Action::Destroy, which).await
-}
-
-/// The newest command line puts the action where a parameter could stand (miosa-cli-go); there are these three.
-async fn named(path: PathValues) -> ApiResult<Answer> {
-    Err(ApiError::new(
-        codes::ROUTE_NOT_FOUND,
-        format!("{:?} is no action; there are pause, resume and destroy.", path.at(0)),
-    ))
 }
 
 async fn begin(

@@ -5,6 +5,7 @@
 //! and which of them mean something here, is one table ([`field`]); what is not in it is refused.
 //! Enforcing is [`super::limits`]' part.
 
+mod bulk;
 mod document;
 mod effective;
 pub mod field;

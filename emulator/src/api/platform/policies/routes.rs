@@ -34,6 +34,7 @@ pub fn routes() -> Vec<Route> {
             .family("external_users"),
         // An end user's own credential reads its own, whatever else it may do.
         Route::get("/external-users/{id}/effective-policy", effective).family("external_users"),
+        super::bulk::route(),
     ]
     .into_iter()
     .map(Route::repeatable)
