@@ -2,6 +2,7 @@
 
 import pytest
 from miosa import AsyncMiosa, Miosa
+from miosa.errors import MiosaError
 
 
 def take(events, until):
