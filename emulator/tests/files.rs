@@ -451,3 +451,18 @@ async fn a_watch_tells_of_changes_made_by_commands_and_by_the_api() {
     sandbox.client.get(&format!("{watch}/proc")).await.refused(403, "FORBIDDEN_PATH");
     assert_eq!(sandbox.client.get(&format!("{watch}&recursive=2")).await.status, 400);
 }
+
+#[tokio::test]
+async fn a_file_that_shrinks_while_it_is_read_is_read_anew() {
+    let emulator = start().await;
+    let sandbox = Sandbox::new(&emulator).await;
+    let busy = "while :; do head -c 3000000 /dev/zero > f; : > f; done";
+    let running = sandbox.client.request(Method::POST, &sandbox.at("/exec/stream"));
+    let _running = running.json(&json!({ "command": busy })).open().await;
+    hosted::until(async || sandbox.exec("test -e f").await["exit_code"] == 0).await;
+    for _ in 0..50 {
+        let read = sandbox.client.get(&sandbox.at("/fs/read?path=f")).await;
+        // Never as if the sandbox did not answer.
+        assert!([200, 409].contains(&read.status), "{read:?}");
+    }
+}

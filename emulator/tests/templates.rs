@@ -127,6 +127,7 @@ async fn ready_a_build_runs_its_steps_and_sandboxes_start_from_what_it_made() {
     spec["vcpu"] = json!(1);
     spec["memoryMib"] = json!(512);
     spec["previewPort"] = json!(8081);
+    spec["artifactPaths"] = json!(["/workspace/made.txt", "/workspace/later.txt"]);
     let made = ready(&client, "scanner", spec).await;
     assert_eq!((&made["status"], &made["readiness"]), (&json!("ready"), &json!("fast_ready")));
     assert_eq!(made["image_id"], "sbxtpl-scanner-01");
@@ -173,6 +174,11 @@ async fn ready_a_build_runs_its_steps_and_sandboxes_start_from_what_it_made() {
         );
         let exposed = format!("/sandboxes/{}/expose", sandbox["id"].as_str().unwrap());
         assert_eq!(client.post(&exposed, json!({})).await.json()["port"], 8081);
+        let made = format!("/sandboxes/{}/artifacts", sandbox["id"].as_str().unwrap());
+        let made = client.get(&made).await.data(200)["artifacts"].clone();
+        assert_eq!(made["declared"], json!(["/workspace/made.txt", "/workspace/later.txt"]));
+        assert_eq!(made["files"].as_array().unwrap().len(), 1, "{made}");
+        assert_eq!(made["files"][0]["path"], "/workspace/made.txt");
     }
 }
 

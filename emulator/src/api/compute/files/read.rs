@@ -101,7 +101,21 @@ struct Text<'t> {
     size_bytes: usize,
 }
 
+/// How often a file is read that shrinks under it.
+const TRIES: u32 = 5;
+
+/// All of a file as it was at one moment. One that shrinks while it is read breaks off, and is read anew.
 async fn whole(agent: &Agent, path: &SafePath) -> ApiResult<Vec<u8>> {
+    for _ in 0..TRIES {
+        if let Some(content) = attempt(agent, path).await? {
+            return Ok(content);
+        }
+    }
+    Err(ApiError::new(codes::CONFLICT, format!("{path} changes faster than it can be read.")))
+}
+
+/// The file, unless it broke off. An agent that has gone answers the next attempt's request as that.
+async fn attempt(agent: &Agent, path: &SafePath) -> ApiResult<Option<Vec<u8>>> {
     let too_large = || {
         ApiError::new(
             codes::FILE_TOO_LARGE,
@@ -113,13 +127,15 @@ async fn whole(agent: &Agent, path: &SafePath) -> ApiResult<Vec<u8>> {
         return Err(too_large());
     }
     let mut content = Vec::with_capacity(entry.size as usize);
-    while let Some(bytes) = stream.try_next().await.map_err(|error| {
-        ApiError::from(MachineError::AgentUnreachable(format!("a file broke off: {error}")))
-    })? {
-        content.extend_from_slice(&bytes);
-        if content.len() > MAX_FILE {
-            return Err(too_large());
+    loop {
+        match stream.try_next().await {
+            Ok(Some(bytes)) if content.len() + bytes.len() > MAX_FILE => return Err(too_large()),
+            Ok(Some(bytes)) => content.extend_from_slice(&bytes),
+            Ok(None) => return Ok(Some(content)),
+            Err(error) => {
+                tracing::debug!("a file broke off: {error}");
+                return Ok(None);
+            }
         }
     }
-    Ok(content)
 }

@@ -69,6 +69,7 @@ impl Origin {
             workdir: spec.workdir.clone(),
             user: spec.user.clone(),
             preview_port: spec.preview_port,
+            artifact_paths: spec.artifact_paths.clone(),
         })
     }
 }
@@ -118,6 +119,9 @@ pub struct FromTemplate {
     pub user: String,
     /// Where its server listens.
     pub preview_port: Option<u16>,
+    /// What it is to make (`artifactPaths`).
+    #[serde(default)]
+    pub artifact_paths: Vec<String>,
 }
 
 impl FromTemplate {
