@@ -119,17 +119,6 @@ async fn a_detached_command_without_input_finds_the_end_of_it() {
     }
 }
 
-/// The number that a command has written to a file.
-async fn pid_in(sandbox: &Sandbox, file: &str) -> u32 {
-    let mut pid = None;
-    until(async || {
-        pid = sandbox.read(file).await.and_then(|text| text.trim().parse().ok());
-        pid.is_some()
-    })
-    .await;
-    pid.unwrap()
-}
-
 #[tokio::test]
 async fn a_client_that_goes_away_ends_what_it_started_unless_detached() {
     let emulator = start().await;
@@ -147,7 +136,7 @@ async fn a_client_that_goes_away_ends_what_it_started_unless_detached() {
             let answer = client.request(Method::POST, &path).json(&body).open().await;
             answer.into_body().collect().await.map(|_| ())
         });
-        let pid = pid_in(&sandbox, &file).await;
+        let pid = sandbox.pid_in(&file).await;
         assert!(sandbox.runs(pid).await, "{route}");
         request.abort();
         until(async || !sandbox.runs(pid).await).await;
@@ -158,7 +147,7 @@ async fn a_client_that_goes_away_ends_what_it_started_unless_detached() {
         detached["detached"] = true.into();
         let started = sandbox.client.post(&sandbox.at(route), detached).await.data(201);
         assert_eq!(started["job_id"], started["id"], "{route}");
-        let pid = pid_in(&sandbox, &file).await;
+        let pid = sandbox.pid_in(&file).await;
         assert!(sandbox.runs(pid).await, "{route}");
         let path = sandbox.at(&format!("/commands/{}", started["job_id"].as_str().unwrap()));
         assert_eq!(sandbox.client.get(&path).await.data(200)["status"], "running", "{route}");

@@ -131,16 +131,6 @@ async fn bytes_that_are_no_text_are_given_whole_beside_it() {
     );
 }
 
-async fn pid_in(sandbox: &Sandbox, file: &str) -> u32 {
-    let mut pid = None;
-    until(async || {
-        pid = sandbox.read(file).await.and_then(|text| text.trim().parse().ok());
-        pid.is_some()
-    })
-    .await;
-    pid.unwrap()
-}
-
 #[tokio::test]
 async fn a_client_that_goes_away_ends_its_command() {
     let emulator = start().await;
@@ -154,7 +144,7 @@ async fn a_client_that_goes_away_ends_its_command() {
             let answer = client.request(Method::POST, &path).json(&body).open().await;
             answer.into_body().collect().await.map(|_| ())
         });
-        let pid = pid_in(&sandbox, &file).await;
+        let pid = sandbox.pid_in(&file).await;
         assert!(sandbox.runs(pid).await);
         request.abort();
         until(async || !sandbox.runs(pid).await).await;
@@ -175,7 +165,7 @@ async fn a_command_with_a_key_goes_on_without_its_client_and_runs_once() {
     };
     sandbox.exec("mkfifo gate").await;
     let first = tokio::spawn(send(sandbox.client.clone()));
-    let pid = pid_in(&sandbox, "pid").await;
+    let pid = sandbox.pid_in("pid").await;
     first.abort();
     assert!(sandbox.runs(pid).await);
     sandbox.exec("echo go > gate").await;
@@ -353,7 +343,7 @@ async fn a_client_of_a_ticket_that_goes_away_ends_its_command() {
     let path =
         sandbox.at(&format!("/exec/stream/events?ticket={}", minted["ticket"].as_str().unwrap()));
     let stream = emulator.anonymous().request(Method::GET, &path).open().await;
-    let pid = pid_in(&sandbox, "pid").await;
+    let pid = sandbox.pid_in("pid").await;
     assert!(sandbox.runs(pid).await);
     drop(stream);
     until(async || !sandbox.runs(pid).await).await;

@@ -53,16 +53,6 @@ fn frame(kind: u8, payload: &[u8]) -> Message {
     Message::binary([&[kind], payload].concat())
 }
 
-async fn pid_in(sandbox: &Sandbox, file: &str) -> u32 {
-    let mut pid = None;
-    until(async || {
-        pid = sandbox.read(file).await.and_then(|text| text.trim().parse().ok());
-        pid.is_some()
-    })
-    .await;
-    pid.unwrap()
-}
-
 #[tokio::test]
 async fn frames_carry_both_streams_and_the_exit() {
     let emulator = start().await;
@@ -170,7 +160,7 @@ async fn closing_or_losing_the_socket_ends_the_command() {
         let command = format!("echo $$ > {file}; exec sleep 300");
         let path = at(&sandbox, path, &[("command", &command)]);
         let mut socket = open(&sandbox.client, &path, &[]).await.unwrap();
-        let pid = pid_in(&sandbox, file).await;
+        let pid = sandbox.pid_in(file).await;
         assert!(sandbox.runs(pid).await);
         socket.send(Message::binary(vec![0; 200_000])).await;
         if polite {

@@ -128,6 +128,17 @@ impl Sandbox {
         self.exec(&status).await["exit_code"] == 0
     }
 
+    /// The number that a command has written to a file, once it has.
+    pub async fn pid_in(&self, file: &str) -> u32 {
+        let mut pid = None;
+        until(async || {
+            pid = self.read(file).await.and_then(|text| text.trim().parse().ok());
+            pid.is_some()
+        })
+        .await;
+        pid.unwrap()
+    }
+
     /// The text of a file; `None` when it is not there.
     pub async fn read(&self, path: &str) -> Option<String> {
         let reply = self.client.get(&self.at(&format!("/fs/read?path={path}"))).await;

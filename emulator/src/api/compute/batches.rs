@@ -2,7 +2,7 @@
 //!
 //! The batch is a row of its own ([`record`]): it is answered at once and dispatched behind the answer ([`dispatch`]), also by
 //! an emulator that is started later on the same data. Its sandboxes are ordinary ones that name it as their parent, so
-//! that what is told of them ([`show`]) is counted from their rows and never remembered beside them.
+//! that what is told of them ([`mod@show`]) is counted from their rows and never remembered beside them.
 
 pub mod dispatch;
 mod events;

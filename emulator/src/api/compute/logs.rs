@@ -1,7 +1,7 @@
 //! The log of a sandbox: what happened to it and what was said in it, as lines (miosa-python 2.19, `api-reference/events`).
 //!
 //! It is its events read as text, so it is kept, capped and resumed as they are. What is to stand in it besides is written
-//! with [`write`].
+//! with [`write()`].
 
 use axum::extract::State;
 use axum::response::Response;

@@ -2,13 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::State;
-use http::Request;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::show::{Listening, Ports};
 use super::{Preview, of, url};
@@ -16,6 +11,7 @@ use crate::api::compute::sandboxes::Sandbox;
 use crate::app::App;
 use crate::http::{Answer, ApiResult, Scoped};
 use crate::machines::Agent;
+use crate::machines::agent::http_status;
 use crate::proxy::address::ClientHost;
 
 /// How long an answer with a record in it waits for the sandbox.
@@ -88,21 +84,11 @@ async fn probe(agent: &Agent, port: u16) -> Probed {
     let Ok(Ok(tunnel)) = tokio::time::timeout(ANSWER, agent.tcp(port)).await else {
         return Probed::nothing(Listening::No);
     };
-    let asking = async {
-        let (mut sender, connection) =
-            http1::handshake::<_, Body>(TokioIo::new(tunnel)).await.ok()?;
-        let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
-        let request = Request::get("/")
-            .header("host", format!("localhost:{port}"))
-            .header("user-agent", "miosa-emulator-probe")
-            .body(Body::empty())
-            .ok()?;
-        Some(sender.send_request(request).await.ok()?.status().as_u16())
-    };
-    let http_status = tokio::time::timeout(ANSWER, asking).await.ok().flatten();
+    let asked = tokio::time::timeout(ANSWER, http_status(tunnel, port, "/")).await;
+    let status = asked.ok().and_then(Result::ok).map(|status| status.as_u16());
     Probed {
         listening: Listening::Yes,
-        http_status,
-        latency_ms: http_status.map(|_| begun.elapsed().as_millis() as u64),
+        http_status: status,
+        latency_ms: status.map(|_| begun.elapsed().as_millis() as u64),
     }
 }

@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::body::Body;
-use http::{Request, Uri};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::Uri;
 use miosa_agent::protocol::{Command, Exec};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
-use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::note;
@@ -19,6 +15,7 @@ use crate::api::compute::sandboxes::event::{Happening, emit};
 use crate::app::App;
 use crate::http::{ApiError, ApiResult};
 use crate::machines::Agent;
+use crate::machines::agent::http_status;
 
 /// Between two attempts.
 const EVERY: Duration = Duration::from_millis(200);
@@ -185,16 +182,7 @@ pub async fn try_once(agent: &Agent, probe: &Probe) -> Result<(), String> {
 
 async fn ask(agent: &Agent, port: u16, path: &str) -> Result<(), String> {
     let tunnel = agent.tcp(port).await.map_err(|error| error.to_string())?;
-    let broken = |error: hyper::Error| error.to_string();
-    let (mut sender, connection) =
-        http1::handshake::<_, Body>(TokioIo::new(tunnel)).await.map_err(broken)?;
-    let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
-    let request = Request::get(path)
-        .header("host", format!("localhost:{port}"))
-        .header("user-agent", "miosa-emulator-probe")
-        .body(Body::empty())
-        .map_err(|error| error.to_string())?;
-    let status = sender.send_request(request).await.map_err(broken)?.status();
+    let status = http_status(tunnel, port, path).await?;
     if status.as_u16() < 400 { Ok(()) } else { Err(format!("it answers {status}")) }
 }
 
