@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, header};
+use http::HeaderValue;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use miosa_agent::protocol::Entry;
@@ -47,12 +47,12 @@ pub async fn read(machine: Arc<Machine>, which: Which) -> Outcome {
     let size = entry.size;
     let mut answer = streamed(pieces(file, size));
     let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     headers.insert("x-entry", HeaderValue::try_from(ascii_json(&entry)).map_err(invalid)?);
     Ok(answer)
 }
 
-/// The first `size` bytes of a file; one that has shrunk meanwhile is an error, not a short answer.
+/// The first `size` bytes of a file; one that has shrunk meanwhile ends early, and whoever reads counts. (An error here
+/// would reset the stream, which looks like an agent that has gone.)
 fn pieces(file: StdFile, size: u64) -> impl stream::Stream<Item = io::Result<Bytes>> {
     stream::try_unfold((tokio::fs::File::from_std(file), size), |(mut file, left)| async move {
         if left == 0 {
@@ -61,7 +61,7 @@ fn pieces(file: StdFile, size: u64) -> impl stream::Stream<Item = io::Result<Byt
         let mut piece = Vec::with_capacity(PIECE.min(usize::try_from(left).unwrap_or(PIECE)));
         let read = (&mut file).take(left.min(PIECE as u64)).read_buf(&mut piece).await?;
         if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Ok(None);
         }
         Ok(Some((Bytes::from(piece), (file, left - read as u64))))
     })

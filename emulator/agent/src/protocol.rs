@@ -5,7 +5,7 @@
 //! | `GET /v1/health` | | [`Health`] |
 //! | `POST /v1/exec` | frames: [`frame::START`] with [`Exec`], then input | frames: `STARTED`, output, `EXIT` |
 //! | `POST /v1/files/{op}` | [`FileOp`] as JSON (`op` names the variant) | JSON of the variant's answer |
-//! | `GET /v1/content?path=` | | the file's bytes, `content-length`, `x-entry` = [`Entry`] as JSON |
+//! | `GET /v1/content?path=` | | the file's bytes, fewer than its size where it shrank meanwhile; `x-entry` = [`Entry`] as JSON |
 //! | `PUT /v1/content?path=&mode=` | the file's bytes | [`Entry`]; parents are made, the file appears whole or not at all |
 //! | `GET /v1/pack?path=` | | frames of [`crate::packed`]: the file, or what the directory holds; `FAILED` where it breaks off |
 //! | `PUT /v1/unpack?path=` | frames of [`crate::packed`] | [`crate::packed::Unpacked`]; the directory is made, nothing leaves it |

@@ -27,7 +27,8 @@ pub(super) async fn read(
     let entry: Entry = serde_json::from_slice(entry.as_bytes()).map_err(unreachable)?;
     let body = answer.into_body();
     let late = Box::pin(sleep(PIECE_TIME));
-    Ok((entry, ContentStream { body, late, waiting: false }))
+    let left = entry.size;
+    Ok((entry, ContentStream { body, left, late, waiting: false }))
 }
 
 pub(super) async fn write(
@@ -50,6 +51,8 @@ pub(super) fn query(pairs: &[(&str, &str)]) -> Result<String, MachineError> {
 /// A file's bytes. A file that shrank while it was read, or an agent that went away, ends it with an error.
 pub struct ContentStream {
     body: Incoming,
+    /// What is still to come.
+    left: u64,
     late: Pin<Box<Sleep>>,
     waiting: bool,
 }
@@ -63,10 +66,16 @@ impl Stream for ContentStream {
                 Poll::Ready(frame) => {
                     self.waiting = false;
                     match frame {
+                        None if self.left > 0 => {
+                            // Once: a stream that has failed has ended.
+                            self.left = 0;
+                            return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+                        }
                         None => return Poll::Ready(None),
                         Some(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
                         Some(Ok(frame)) => {
                             if let Ok(bytes) = frame.into_data() {
+                                self.left = self.left.saturating_sub(bytes.len() as u64);
                                 return Poll::Ready(Some(Ok(bytes)));
                             }
                         }

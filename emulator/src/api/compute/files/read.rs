@@ -1,5 +1,7 @@
 //! Bytes and text of a file.
 
+use std::io::ErrorKind;
+
 use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
@@ -114,7 +116,7 @@ async fn whole(agent: &Agent, path: &SafePath) -> ApiResult<Vec<u8>> {
     Err(ApiError::new(codes::CONFLICT, format!("{path} changes faster than it can be read.")))
 }
 
-/// The file, unless it broke off. An agent that has gone answers the next attempt's request as that.
+/// The file, unless it shrank. An agent that has gone is an error.
 async fn attempt(agent: &Agent, path: &SafePath) -> ApiResult<Option<Vec<u8>>> {
     let too_large = || {
         ApiError::new(
@@ -132,9 +134,10 @@ async fn attempt(agent: &Agent, path: &SafePath) -> ApiResult<Option<Vec<u8>>> {
             Ok(Some(bytes)) if content.len() + bytes.len() > MAX_FILE => return Err(too_large()),
             Ok(Some(bytes)) => content.extend_from_slice(&bytes),
             Ok(None) => return Ok(Some(content)),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => {
-                tracing::debug!("a file broke off: {error}");
-                return Ok(None);
+                let why = format!("a file broke off: {error}");
+                return Err(MachineError::AgentUnreachable(why).into());
             }
         }
     }
