@@ -367,6 +367,6 @@ async fn every_socket_ends_with_the_emulator() {
     let sandbox = Sandbox::new(&emulator).await;
     let mut socket = framed(&sandbox, &[("command", "sleep 300")]).await;
     let ending = tokio::spawn(async move { socket.closed().await });
-    emulator.stop().await;
+    emulator.end().await;
     assert_eq!(ending.await.unwrap(), Some(1001));
 }

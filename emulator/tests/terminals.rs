@@ -290,6 +290,6 @@ async fn terminals_end_with_the_emulator() {
     let made = terminal(&sandbox, plain()).await;
     let mut socket = look(&sandbox, &made["session_id"]).await;
     let ending = tokio::spawn(async move { socket.closed().await });
-    emulator.stop().await;
+    emulator.end().await;
     assert!(matches!(ending.await.unwrap(), Some(1000 | 1001)));
 }

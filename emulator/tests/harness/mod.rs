@@ -118,6 +118,13 @@ impl Emulator {
         data
     }
 
+    /// Stops it in order, for good: nobody starts another on its directory, so what its machines left is cleaned up.
+    pub async fn end(mut self) {
+        let cleaner = self.cleaner.take();
+        self.stop().await;
+        drop(cleaner);
+    }
+
     /// Stops its tasks and its server, and settles nothing: as if it had been killed.
     pub async fn stop_as_killed(mut self) -> tempfile::TempDir {
         self.lives = false;
