@@ -165,7 +165,7 @@ async fn streams_end_when_the_emulator_stops() {
     let sandbox = Sandbox::new(&emulator).await;
     let own = Stream::open(&sandbox.client, &sandbox.at("/events?backlog=0")).await;
     let all = Stream::open(&sandbox.client, "/events/stream").await;
-    let (own, all, _) = tokio::join!(own.rest(), all.rest(), emulator.stop());
+    let (own, all, ()) = tokio::join!(own.rest(), all.rest(), emulator.end());
     assert!(own.is_empty() && all.is_empty());
 }
 
