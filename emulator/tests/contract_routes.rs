@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use miosa_emulator::api::{self, known_routes, openapi};
+use miosa_emulator::api::{self, known_routes};
 use miosa_emulator::http::route::pattern;
+use miosa_openapi as openapi;
 
 /// Method and shape of the path, parameters by position.
 fn shape(method: &http::Method, path: &str) -> String {

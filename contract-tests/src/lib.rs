@@ -1,0 +1,1 @@
+//! Checks any server that claims to speak the MIOSA API.
