@@ -1,0 +1,6 @@
+//! Who is calling.
+
+use crate::rule::Rule;
+
+/// The rules.
+pub const RULES: &[Rule] = &[];

@@ -1,0 +1,6 @@
+//! Commands in a sandbox.
+
+use crate::rule::Rule;
+
+/// The rules.
+pub const RULES: &[Rule] = &[];

@@ -1,0 +1,6 @@
+//! Files of a sandbox.
+
+use crate::rule::Rule;
+
+/// The rules.
+pub const RULES: &[Rule] = &[];

@@ -1,0 +1,6 @@
+//! How many requests a minute.
+
+use crate::rule::Rule;
+
+/// The rules.
+pub const RULES: &[Rule] = &[];

@@ -1,0 +1,6 @@
+//! What a key may do.
+
+use crate::rule::Rule;
+
+/// The rules.
+pub const RULES: &[Rule] = &[];

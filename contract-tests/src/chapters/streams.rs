@@ -1,0 +1,6 @@
+//! Streams of events.
+
+use crate::rule::Rule;
+
+/// The rules.
+pub const RULES: &[Rule] = &[];

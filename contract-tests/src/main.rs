@@ -1,0 +1,7 @@
+//! `miosa-contract`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    miosa_contract::cli::main()
+}
