@@ -8,6 +8,9 @@ use std::sync::LazyLock;
 use http::Method;
 use serde_json::{Map, Value};
 
+#[cfg(feature = "check")]
+pub mod check;
+
 /// The file that the others are merged into.
 const ROOT: Source = Source { name: "openapi", text: include_str!("../openapi.yaml") };
 
@@ -167,9 +170,27 @@ fn bundle(root: Source, families: &[Source]) -> Result<Value, BundleError> {
             }
         }
     }
+    if let Some(shared) = document.remove(EVERYWHERE) {
+        let shared = mapping(shared, root.name, EVERYWHERE)?;
+        paths.values_mut().for_each(|item| share(item, &shared));
+    }
     document.insert("paths".to_owned(), Value::Object(paths));
     document.insert("components".to_owned(), Value::Object(components));
     Ok(Value::Object(document))
+}
+
+/// The key of the root for responses that every operation may give.
+const EVERYWHERE: &str = "x-every-operation";
+
+/// Gives the operations of a path the responses that they do not have themselves.
+fn share(item: &mut Value, shared: &Map<String, Value>) {
+    for (name, _) in METHODS {
+        let responses = item.get_mut(name).and_then(|operation| operation.get_mut("responses"));
+        let Some(Value::Object(responses)) = responses else { continue };
+        for (status, response) in shared {
+            responses.entry(status.as_str()).or_insert_with(|| response.clone());
+        }
+    }
 }
 
 fn extend(

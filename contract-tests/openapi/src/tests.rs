@@ -91,6 +91,17 @@ fn anchors_are_merged_through_every_level() {
 }
 
 #[test]
+fn what_every_operation_may_answer_is_given_to_those_that_say_nothing_of_it() {
+    let root =
+        Source { name: "root", text: "x-every-operation: { '403': { a: 1 }, '501': { b: 1 } }" };
+    let text = "paths: { /p: { parameters: [], get: { responses: { '403': { own: 1 } } } } }";
+    let bundled = bundle(root, &[Source { name: "one", text }]).unwrap();
+    let responses = &bundled["paths"]["/p"]["get"]["responses"];
+    assert_eq!(responses, &serde_json::json!({ "403": { "own": 1 }, "501": { "b": 1 } }));
+    assert!(bundled.get("x-every-operation").is_none());
+}
+
+#[test]
 fn every_reference_resolves() {
     let mut count = 0;
     walk(document(), &mut |map| {
