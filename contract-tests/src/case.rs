@@ -28,7 +28,7 @@ struct Parts {
     exchanges: Mutex<Vec<Exchange>>,
     organizations: AtomicUsize,
     names: AtomicUsize,
-    minted: AtomicUsize,
+    minted: Mutex<Vec<(String, String)>>,
     sent: Arc<AtomicU64>,
 }
 
@@ -46,7 +46,7 @@ impl Case {
             exchanges: Mutex::default(),
             organizations: AtomicUsize::new(0),
             names: AtomicUsize::new(0),
-            minted: AtomicUsize::new(0),
+            minted: Mutex::default(),
         }))
     }
 
@@ -92,6 +92,11 @@ impl Case {
         self.0.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Credentials that the case made, by the variable that stands for each.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        self.0.minted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Adds to the record; the answer is the exchange's place in it.
     pub(crate) fn record(&self, exchange: Exchange) -> usize {
         self.0.sent.fetch_add(1, Ordering::Relaxed);
@@ -129,9 +134,18 @@ impl Client {
     /// The same with another key, which an answer brought (`POST /api-keys`).
     #[must_use]
     pub fn as_key(&self, secret: &str) -> Self {
-        let n = self.case.0.minted.fetch_add(1, Ordering::Relaxed) + 1;
-        let credential =
-            Credential { variable: format!("MINTED_KEY_{n}"), secret: secret.to_owned() };
+        let mut minted = self.case.0.minted.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = minted.iter().find(|(_, known)| known == secret);
+        let variable = match known {
+            Some((variable, _)) => variable.clone(),
+            None => {
+                let variable = format!("MINTED_KEY_{}", minted.len() + 1);
+                minted.push((variable.clone(), secret.to_owned()));
+                variable
+            }
+        };
+        drop(minted);
+        let credential = Credential { variable, secret: secret.to_owned() };
         Self { credential: Some(credential), ..self.clone() }
     }
 

@@ -64,4 +64,7 @@ pub struct Finding {
     pub at: usize,
     /// The whole case.
     pub exchanges: Vec<Exchange>,
+    /// Credentials that the case made, by the variable that stands for each. They leave in no report.
+    #[serde(skip)]
+    pub secrets: Vec<(String, String)>,
 }

@@ -1,8 +1,15 @@
 //! What a run found, for people and for programs. No report shows a credential.
 
+pub mod curl;
+pub mod files;
+pub mod har;
+pub mod html;
+pub mod hurl;
 pub mod json;
+pub mod junit;
 pub mod progress;
 pub mod redact;
+pub mod replay;
 pub mod terminal;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +21,8 @@ use crate::target::Profile;
 pub struct Report {
     /// The server.
     pub target: String,
+    /// Its origin, `http://127.0.0.1:4010`.
+    pub origin: String,
     /// What kind it was taken for.
     pub profile: Profile,
     /// The mark of the run.

@@ -161,6 +161,7 @@ fn outcome_of(session: &Session) -> Outcome {
                     input: String::new(),
                     at: 0,
                     exchanges: Vec::new(),
+                    secrets: Vec::new(),
                 }),
             },
         },

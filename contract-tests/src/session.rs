@@ -12,7 +12,6 @@ use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 
 use crate::case::Case;
-use crate::exchange::Exchange;
 use crate::fault::{Fault, Finding};
 use crate::rule::Rule;
 use crate::target::Target;
@@ -116,7 +115,7 @@ impl Session {
             match self.handle.block_on(property(case.clone(), value)) {
                 Ok(()) => Ok(()),
                 Err(fault @ Fault::Broken { .. }) => {
-                    self.keep(&fault, input, case.exchanges());
+                    self.keep(&fault, input, &case);
                     ended.replace(Some(fault));
                     Err(TestCaseError::fail("broken"))
                 }
@@ -148,7 +147,7 @@ impl Session {
         let case = self.case();
         let ended = self.handle.block_on(property(case.clone()));
         if let Err(fault) = &ended {
-            self.keep(fault, String::new(), case.exchanges());
+            self.keep(fault, String::new(), &case);
         }
         ended
     }
@@ -161,11 +160,12 @@ impl Session {
         self.handle.block_on(work(self.case()))
     }
 
-    fn keep(&self, fault: &Fault, input: String, exchanges: Vec<Exchange>) {
+    fn keep(&self, fault: &Fault, input: String, case: &Case) {
         if let Fault::Broken { expected, got, at } = fault {
+            let (exchanges, secrets) = (case.exchanges(), case.secrets());
             let at = at.unwrap_or_else(|| exchanges.len().saturating_sub(1));
             let (expected, got) = (expected.clone(), got.clone());
-            let finding = Finding { expected, got, input, at, exchanges };
+            let finding = Finding { expected, got, input, at, exchanges, secrets };
             self.broken.replace(Some(Box::new(finding)));
         }
     }

@@ -1,6 +1,6 @@
 //! `run`: checks a server.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::{rules, say, seeds};
 use crate::chapters;
 use crate::report::progress::Progress;
 use crate::report::redact::redact;
-use crate::report::{Report, json, terminal};
+use crate::report::{Report, files, terminal};
 use crate::rule::{Chapter, Rule};
 use crate::run::Plan;
 use crate::target::spawn::Spawned;
@@ -165,6 +165,7 @@ impl Run {
         seeds::write(&kept, &seeds::after(saved, &entries))?;
         let report = Report {
             target: target.address.to_string(),
+            origin: target.address.origin(),
             profile: self.profile,
             run: target.run.clone(),
             seed: plan.seed,
@@ -175,7 +176,10 @@ impl Run {
             left_behind,
             entries,
         };
-        write(&report, &self.out, &target.secrets())?;
+        let secrets = target.secrets();
+        files::write(&report, &self.out, &secrets)?;
+        say(&redact(&terminal::text(&report), &secrets))?;
+        say(&format!("{}", self.out.join("report.html").display()))?;
         Ok(report)
     }
 
@@ -199,16 +203,4 @@ impl Run {
             saved,
         }
     }
-}
-
-/// Writes every report.
-fn write(report: &Report, out: &Path, secrets: &[String]) -> Result<(), String> {
-    let file = |name: &str, text: &str| {
-        let path = out.join(name);
-        std::fs::write(&path, redact(text, secrets))
-            .map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let whole = serde_json::to_string_pretty(&json::json(report));
-    file("report.json", &whole.map_err(|error| error.to_string())?)?;
-    say(&redact(&terminal::text(report), secrets))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{NoExpand, Regex};
 
 /// What stands for a credential that an answer brought.
 pub const HIDDEN: &str = "$HIDDEN";
@@ -17,7 +17,7 @@ pub fn redact(text: &str, secrets: &[String]) -> String {
         text = text.replace(secret.as_str(), HIDDEN);
     }
     match KEY.as_ref() {
-        Some(key) => key.replace_all(&text, HIDDEN).into_owned(),
+        Some(key) => key.replace_all(&text, NoExpand(HIDDEN)).into_owned(),
         None => text,
     }
 }

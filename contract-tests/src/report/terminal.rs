@@ -21,6 +21,14 @@ pub fn text(report: &Report) -> String {
     out
 }
 
+/// One finding: what was expected, what came, and the steps.
+pub fn finding(finding: &Finding) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = broken(finding, &mut out);
+    out
+}
+
 fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     for entry in &report.entries {
         match &entry.outcome {
