@@ -23,6 +23,7 @@ pub mod rule;
 pub mod run;
 pub mod session;
 pub mod target;
+pub mod world;
 
 pub use case::{Case, Client, Reply};
 pub use exchange::Exchange;
@@ -31,3 +32,4 @@ pub use rule::{Chapter, Level, Need, Rule};
 pub use run::run;
 pub use session::Session;
 pub use target::Target;
+pub use world::World;
