@@ -64,7 +64,7 @@ pub fn router_with(app: &App, own: Vec<Route>) -> Router {
     for (pattern, handler) in handlers {
         router = router.route(&pattern, handler);
     }
-    router
+    let router = router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         // Each route has a limit of its own, held where its body is read.
@@ -74,8 +74,10 @@ pub fn router_with(app: &App, own: Vec<Route>) -> Router {
         .layer(from_fn_with_state(app.clone(), rate_limit::layer))
         .layer(from_fn_with_state(app.clone(), auth::layer))
         .layer(from_fn_with_state(app.clone(), host_check::layer))
-        .layer(from_fn_with_state(app.clone(), request_id::layer))
-        .with_state(app.clone())
+        .layer(from_fn_with_state(app.clone(), request_id::layer));
+    #[cfg(feature = "defects")]
+    let router = router.layer(from_fn_with_state(app.clone(), crate::defects::layer::layer));
+    router.with_state(app.clone())
 }
 
 /// A route that a client is known to call and that is not built.

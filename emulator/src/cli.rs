@@ -2,6 +2,8 @@
 
 mod client;
 mod config;
+#[cfg(feature = "defects")]
+mod defects;
 mod doctor;
 mod env;
 mod health;
@@ -83,6 +85,10 @@ enum Command {
         miosa-emulator prune --machines docker"
     )]
     Prune(prune::Prune),
+    /// List the faults that `serve --defect` can seed: name, chapter, rules, what is wrong
+    #[cfg(feature = "defects")]
+    #[command(after_help = "Example:\n  miosa-emulator-defective defects --json")]
+    Defects(defects::Defects),
     /// Print the version
     #[command(after_help = "Example:\n  miosa-emulator version")]
     Version(version::Version),
@@ -127,6 +133,8 @@ pub fn run() -> ExitCode {
         Command::Reset(reset) => reset.run(),
         Command::Config(config) => config.run(),
         Command::Prune(prune) => prune.run(),
+        #[cfg(feature = "defects")]
+        Command::Defects(defects) => defects.run(),
         Command::Version(version) => version.run(),
     };
     match result {

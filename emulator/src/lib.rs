@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod control;
+pub mod defects;
 pub mod http;
 pub mod ids;
 pub mod lifecycle;

@@ -28,7 +28,7 @@ mod tests {
         for arg in serve.get_arguments() {
             let Some(env) = arg.get_env().and_then(|name| name.to_str()) else {
                 assert!(
-                    matches!(arg.get_id().as_str(), "help" | "version"),
+                    matches!(arg.get_id().as_str(), "help" | "version" | "defect"),
                     "{} has no variable",
                     arg.get_id()
                 );

@@ -90,6 +90,11 @@ pub(crate) struct Serve {
     #[arg(long, env = "MIOSA_EMULATOR_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
 
+    /// Seed this fault, to see whether the contract suite finds it; `defects` lists them
+    #[cfg(feature = "defects")]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "NAME")]
+    defect: Option<crate::defects::catalogue::Defect>,
+
     /// How the log is written (to standard error)
     #[arg(
         long,
@@ -108,6 +113,8 @@ pub(crate) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.check()?;
+        #[cfg(feature = "defects")]
+        self.defect.into_iter().for_each(crate::defects::choose);
         log::start(&self.log, self.log_format)?;
         super::wait_for(self.serve())
     }

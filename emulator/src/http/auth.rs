@@ -19,8 +19,9 @@ use super::error::{ApiError, ApiResult};
 use super::exchange::{self, Exchange};
 use super::networks::Network;
 use super::presented::{Carried, Context};
-use super::route::Access;
+use super::route::{Access, RouteInfo};
 use crate::app::App;
+use crate::defects::defect;
 
 /// How strict credentials are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -115,8 +116,13 @@ pub fn grants(held: &str, needed: &str) -> bool {
     else {
         return false;
     };
-    resource == held_resource
-        && (held_level == "*" || (held_level == "write" && matches!(level, "create" | "exec")))
+    if defect!(ScopeByPrefix) && resource.get(..3) == held_resource.get(..3) && level == held_level
+    {
+        return true;
+    }
+    let included =
+        matches!(level, "create" | "exec") || (defect!(WriteReads) && matches!(level, "read"));
+    resource == held_resource && (held_level == "*" || (held_level == "write" && included))
 }
 
 /// Knows credentials. Implemented by `platform`.
@@ -149,7 +155,14 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     };
     match check(&app, &exchange, said).await {
         Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+        Err(error) => {
+            defect!(ForbiddenButDone => if error.code == codes::FORBIDDEN
+                && exchange.route.get().is_some_and(|route| route.path.starts_with("/projects"))
+            {
+                drop(next.run(request).await);
+            });
+            error.into_response()
+        }
     }
 }
 
@@ -175,14 +188,27 @@ async fn check(app: &App, exchange: &Exchange, said: Said) -> ApiResult<()> {
         Ok(who) => app.identities.identify(app, &who.credential, &who.context).await,
         Err(error) => Err(error),
     };
+    defect!(SandboxToldBeforeCredential => if identified.is_err()
+        && route.is_some_and(|route| route.path == "/sandboxes/{id}")
+        && crate::defects::foreign::sandbox_is_there(app, exchange).await
+    {
+        return Err(ApiError::new(codes::FORBIDDEN, "You may not see this sandbox."));
+    });
     let caller = match identified {
         Ok(caller) => caller,
+        Err(_)
+            if defect!(OneRouteOpen)
+                && route.is_some_and(|route| route.path == "/workspaces/{id}/stats") =>
+        {
+            app.identities.identify(app, "msk_live_anonymous", &Context::default()).await?
+        }
         Err(_) if route.is_none_or(|route| route.access == Access::Open) => return Ok(()),
         Err(error) => {
             return Err(super::rate_limit::count_refused(app, exchange, said.address, error));
         }
     };
-    if !caller.rules.as_ref().is_none_or(|rules| rules.admit(said.address)) {
+    let admitted = caller.rules.as_ref().is_none_or(|rules| rules.admit(said.address));
+    if !admitted && !defect!(AddressesIgnored) {
         return Err(ApiError::new(
             codes::FORBIDDEN,
             "This key may not be used from this address (allowed_ips).",
@@ -192,7 +218,7 @@ async fn check(app: &App, exchange: &Exchange, said: Said) -> ApiResult<()> {
         exchange.flag("would_refuse:key_not_minted");
     }
     let refusal =
-        route.and_then(|route| route.scope).filter(|scope| !caller.may(scope)).map(|scope| {
+        route.and_then(|route| needed(route)).filter(|scope| !caller.may(scope)).map(|scope| {
             ApiError::new(
                 codes::FORBIDDEN,
                 format!("Insufficient scope: this request needs {scope}."),
@@ -201,6 +227,20 @@ async fn check(app: &App, exchange: &Exchange, said: Said) -> ApiResult<()> {
     let _ = exchange.at.set(app.clock.now(caller.org));
     let _ = exchange.caller.set(caller);
     refusal.map_or(Ok(()), Err)
+}
+
+/// The scope that a route needs.
+fn needed(route: &RouteInfo) -> Option<&'static str> {
+    if defect!(RouteWithoutScope)
+        && route.method == http::Method::DELETE
+        && route.path == "/sandboxes/{id}"
+    {
+        return None;
+    }
+    if defect!(ExecNeedsWrite) && route.scope == Some("sandboxes:exec") {
+        return Some("sandboxes:write");
+    }
+    route.scope
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

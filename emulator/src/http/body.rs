@@ -13,6 +13,7 @@ use http_body_util::BodyExt as _;
 use super::codes;
 use super::error::{ApiError, ApiResult};
 use crate::app::App;
+use crate::defects::defect;
 
 /// As much of a refused body is thrown away; past it the connection is cut.
 const THROWN_AWAY: u64 = 256 * 1024 * 1024;
@@ -42,6 +43,7 @@ pub async fn read(
         Err(_) => Err(late(within)),
         Ok(Ok(Some(bytes))) => Ok(bytes),
         Ok(Ok(None)) => Err(refuse(app, body, limit)),
+        Ok(Err(_)) if defect!(TruncatedIsEmpty) => Ok(Bytes::new()),
         Ok(Err(error)) => Err(broken(&error)),
     }
 }

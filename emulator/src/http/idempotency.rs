@@ -31,6 +31,7 @@ use super::exchange::{self, Exchange};
 use super::route::JSON_LIMIT;
 use super::{body, codes, spool};
 use crate::app::App;
+use crate::defects::defect;
 use crate::store::idempotency::{Kept, Key, Record};
 
 /// How long a key is remembered, in policy time.
@@ -71,8 +72,8 @@ impl InFlight {
             let mut first = {
                 let mut keys = app.in_flight.keys.lock().unwrap_or_else(PoisonError::into_inner);
                 match keys.get(key) {
-                    Some(first) => first.clone(),
-                    None => {
+                    Some(first) if !defect!(BothRun) => first.clone(),
+                    _ => {
                         let (done, wait) = watch::channel(());
                         keys.insert(key.clone(), wait);
                         return Ok(Turn { app: app.clone(), key: key.clone(), _done: done });
@@ -132,6 +133,11 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     if claimed.is_none() && route.is_none_or(|route| route.ends_with_client) {
         return next.run(request).await;
     }
+    defect!(LeaverForgotten => {
+        let response = next.run(request).await;
+        let Some(turn) = claimed else { return response };
+        return keep(&turn.app.clone(), &exchange, turn, finish(response, &exchange)).await;
+    });
     // A client that goes away must not leave a mutation half done: it goes on in a task of its own.
     let task = app.clone().tasks.spawn(async move {
         let response = next.run(request).await;
@@ -174,7 +180,7 @@ async fn claim(
                 "Idempotency-Key must have 1 to 255 printable ASCII characters.",
             )
         })?;
-    let key = Key { org: caller.org, key: key.to_owned() };
+    let key = Key { org: defect!(KeysOfAll, uuid::Uuid::nil(), caller.org), key: key.to_owned() };
     let turn = InFlight::turn(app, &key).await?;
     let now = app.clock.now(caller.org);
     let record = Record {
@@ -189,9 +195,10 @@ async fn claim(
         .store
         .write(move |tx| -> ApiResult<Option<Record>> {
             if let Some(earlier) = tx.idempotency(&key)?
-                && now.millis_since(earlier.created_at) < KEPT_SECONDS * 1000
+                && now.millis_since(earlier.created_at) < kept_ms()
+                && !(defect!(BothRun) && earlier.answer.is_none())
             {
-                if earlier.fingerprint != record.fingerprint {
+                if earlier.fingerprint != record.fingerprint && !defect!(OtherBodyReplayed) {
                     return Err(ApiError::new(
                         codes::IDEMPOTENCY_PAYLOAD_MISMATCH,
                         "This idempotency key was used for another request.",
@@ -218,6 +225,15 @@ async fn claim(
             Ok(Claimed::Replay(response))
         }
         Some(_) => Err(outcome_unknown()),
+    }
+}
+
+/// How long a key is remembered, in milliseconds.
+fn kept_ms() -> i64 {
+    match () {
+        () if defect!(KeptAnHour) => 60 * 60 * 1000,
+        () if defect!(KeptForever) => i64::MAX,
+        () => KEPT_SECONDS * 1000,
     }
 }
 
@@ -379,7 +395,9 @@ fn fingerprint(request: &Parts, body: &Bytes, reach: &str) -> Vec<u8> {
         request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if let Some((_, boundary)) = content_type.split_once("boundary=") {
         part(&without(body, boundary.trim_matches('"').as_bytes()));
-    } else if let Ok(json) = serde_json::from_slice::<Value>(body) {
+    } else if let Ok(json) = serde_json::from_slice::<Value>(body)
+        && !defect!(RawBodyCompared)
+    {
         part(canonical(json).to_string().as_bytes());
     } else {
         part(body);

@@ -11,6 +11,7 @@ use http::request::Parts;
 
 use super::error::{ApiError, ApiResult};
 use super::exchange::Exchange;
+use crate::defects::defect;
 use crate::store::{Filter, Listing, Paging, Resource, Store};
 
 const DEFAULT_SIZE: u32 = 20;
@@ -48,7 +49,12 @@ impl Pages {
             pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
         };
         let mut size = None;
+        let most = defect!(SizeWithoutMost, 1000, most);
+        let default = if defect!(TenByDefault) { default.min(10) } else { default };
         for name in ["page_size", "per_page", "limit"] {
+            if defect!(PerPageIgnored) && name == "per_page" {
+                continue;
+            }
             if let Some(text) = find(name) {
                 let n = number(name, text, 1, most.into())? as u32;
                 if size.is_some_and(|other| other != n) {
@@ -60,7 +66,9 @@ impl Pages {
                 size = Some(n);
             }
         }
-        let page = find("page").map(|text| number("page", text, 1, 1_000_000_000)).transpose()?;
+        let first = u64::from(!defect!(PageZero));
+        let page =
+            find("page").map(|text| number("page", text, first, 1_000_000_000)).transpose()?;
         let offset =
             find("offset").map(|text| number("offset", text, 0, i64::MAX as u64)).transpose()?;
         let cursor = find("cursor").map(|text| {
@@ -85,7 +93,9 @@ impl Pages {
         let asked = size.is_some() || page.is_some() || offset.is_some() || cursor.is_some();
         let size = size.unwrap_or(default);
         let paging = match (page, offset, cursor) {
-            (_, Some(offset), _) => Paging::Offset { offset, size },
+            (_, Some(offset), _) => {
+                Paging::Offset { offset: offset.saturating_sub(defect!(OffsetFromOne, 1, 0)), size }
+            }
             (_, _, Some(before)) => Paging::Cursor { before, size },
             (page, ..) => Paging::Number { page: page.unwrap_or(1) as u32, size },
         };
@@ -94,6 +104,12 @@ impl Pages {
 }
 
 fn number(name: &str, text: &str, min: u64, max: u64) -> ApiResult<u64> {
+    if defect!(SizeClamped)
+        && name != "page"
+        && let Ok(n) = text.parse::<i64>()
+    {
+        return Ok(u64::try_from(n).unwrap_or(0).clamp(min, max));
+    }
     text.parse().ok().filter(|n| (min..=max).contains(n)).ok_or_else(|| {
         ApiError::parameter(name, format!("must be a whole number from {min} to {max}"))
     })

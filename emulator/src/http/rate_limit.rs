@@ -21,6 +21,7 @@ use super::exchange::{self, Exchange};
 use super::route::Access;
 use crate::app::{App, Peer};
 use crate::clock::Timestamp;
+use crate::defects::defect;
 
 /// Whether and how requests are limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,15 +98,22 @@ impl Limiter {
         if window.ends <= now {
             *window = Window { ends: now.plus_seconds(WINDOW_SECONDS), used: 0 };
         }
-        let over = window.used >= limit;
+        let most = match () {
+            () if defect!(LimitOneEarly) => limit.saturating_sub(1),
+            () if defect!(LimitOneLate) => limit.saturating_add(1),
+            () => limit,
+        };
+        let over = window.used >= most;
         if !over {
             window.used += 1;
+        } else if defect!(RefusedProlongs) {
+            window.ends = now.plus_seconds(WINDOW_SECONDS);
         }
         let left_ms = u64::try_from(window.ends.millis_since(now)).unwrap_or(0);
         Counted {
             limit,
             remaining: limit - window.used.min(limit),
-            reset: left_ms.div_ceil(1000).max(1),
+            reset: defect!(RetryAfterOne, 1, left_ms.div_ceil(1000).max(1)),
             over,
         }
     }
@@ -169,7 +177,7 @@ pub fn count_refused(
     address: Option<IpAddr>,
     error: ApiError,
 ) -> ApiError {
-    if error.code.status != 401 {
+    if error.code.status != 401 || defect!(StrangersUnlimited) {
         return error;
     }
     let bucket = Bucket::Address(address);
@@ -191,7 +199,19 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     let access = exchange.route.get().map_or(Access::Key, |route| route.access);
     let (bucket, now) = match (access, exchange.caller.get()) {
         (Access::Open | Access::Uncounted, _) => return next.run(request).await,
-        (Access::AuthEndpoint, Some(caller)) => {
+        (_, None) if defect!(StrangersUnlimited) => return next.run(request).await,
+        (_, Some(caller)) if defect!(LimitPerKey) && caller.key_id.is_some() => {
+            (Bucket::Workspace(caller.key_id.unwrap_or_default()), app.clock.now(caller.org))
+        }
+        (_, Some(caller)) if defect!(LimitPerConnection) => {
+            let peer = request.extensions().get::<ConnectInfo<Peer>>();
+            let peer = format!("{} {:?}", caller.workspace, peer.map(|ConnectInfo(peer)| peer.0));
+            (Bucket::Workspace(crate::ids::derived(&peer)), app.clock.now(caller.org))
+        }
+        (_, Some(caller)) if defect!(LimitPerOrganization) => {
+            (Bucket::Workspace(caller.org), app.clock.now(caller.org))
+        }
+        (Access::AuthEndpoint, Some(caller)) if !defect!(AuthAsAny) => {
             (Bucket::Auth(caller.workspace), app.clock.now(caller.org))
         }
         (_, Some(caller)) => (Bucket::Workspace(caller.workspace), app.clock.now(caller.org)),
@@ -210,6 +230,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         counted = of_key;
     }
     let mut response = if counted.over && app.config.rate_limit != RateLimit::Observe {
+        defect!(LimitedButDone => drop(next.run(request).await));
         super::answer::finish(refusal(counted).into_response(), &exchange)
     } else {
         if counted.over {

@@ -11,6 +11,7 @@ use super::auth::Caller;
 use super::error::{ApiError, ApiResult};
 use super::exchange::{self, Subject};
 use crate::app::App;
+use crate::defects::defect;
 use crate::store::{Keys, Resource, View};
 
 /// The row that the path's parameter at `POSITION` (from 0) names. One at a later position must be a part of the first.
@@ -43,7 +44,15 @@ where
         } else {
             values.first().and_then(|value| Uuid::parse_str(value).ok())
         };
-        let row = app.store.read(move |view| load::<R>(view, &caller, &named, parent)).await?;
+        #[cfg(feature = "defects")]
+        let method = parts.method.clone();
+        let row = app.store.read(move |view| {
+            let row = load::<R>(view, &caller, &named, parent);
+            #[cfg(feature = "defects")]
+            let row = row.or_else(|e| crate::defects::foreign::instead(view, &method, &named, e));
+            row
+        });
+        let row = row.await?;
         if POSITION == 0 {
             let Keys { id, workspace, .. } = row.keys();
             let _ = exchange::of(&parts.extensions)?.subject.set(Subject {
@@ -58,10 +67,18 @@ where
 
 /// The path's parameters in order, decoded.
 pub async fn path_values<S: Send + Sync>(parts: &mut Parts, state: &S) -> ApiResult<Vec<String>> {
-    let params = RawPathParams::from_request_parts(parts, state)
-        .await
-        .map_err(|error| ApiError::new(super::codes::INVALID_PATH, error.to_string()))?;
-    Ok(params.iter().map(|(_, value)| value.to_owned()).collect())
+    let params = RawPathParams::from_request_parts(parts, state).await.map_err(|error| {
+        if defect!(BadPercentCrashes) {
+            return ApiError::internal(error.to_string());
+        }
+        ApiError::new(super::codes::INVALID_PATH, error.to_string())
+    })?;
+    let values = params.iter().map(|(_, value)| value.to_owned());
+    if defect!(PercentStays) {
+        let raw = parts.uri.path();
+        return Ok(values.map(|v| if raw.contains(&v) { v } else { format!("%{v}") }).collect());
+    }
+    Ok(values.collect())
 }
 
 /// The path's parameters in order, decoded: for names and other values that are no row.
@@ -98,6 +115,9 @@ pub fn load<R: Resource>(
             Some(row) => Some(row),
             None => view.by_name::<R>(caller.org, named)?,
         },
+        Err(error) if defect!(MalformedIdCrashes) => {
+            return Err(ApiError::internal(error.to_string()));
+        }
         Err(_) => None,
     };
     found
@@ -111,4 +131,5 @@ pub fn visible<R: Resource>(row: &R, caller: &Caller) -> bool {
     let keys = row.keys();
     let within = if R::KIND == "workspace" { Some(keys.id) } else { keys.workspace };
     caller.bound_workspace.is_none_or(|bound| within == Some(bound))
+        || (defect!(NeighbourSnapshotRead) && R::KIND == "snapshot")
 }

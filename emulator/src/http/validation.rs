@@ -2,6 +2,7 @@
 //!
 //! Syntax is 400, meaning is 422 (`api-reference`, overview: 400 missing or invalid parameters, 422 validation error).
 
+use crate::defects::defect;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
@@ -31,6 +32,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
         let value = parse(&bytes, &mut unread);
         // Above all when it was refused: the field that is missing may be there under another spelling.
         exchange.note(|notes| notes.unread.extend(unread));
+        defect!(WrongTypeCrashes => if value.is_err()
+            && exchange.route.get().is_some_and(|route| route.path == "/projects")
+        {
+            return Err(ApiError::internal("a cast failed"));
+        });
         value.map(Self)
     }
 }
@@ -176,6 +182,9 @@ where
 /// # Errors
 /// 422 naming the field.
 pub fn text(field: &str, value: &str, min: usize, max: usize) -> ApiResult<()> {
+    if defect!(NulCrashes) && value.contains('\0') {
+        return Err(ApiError::internal("invalid byte sequence for encoding UTF8: 0x00"));
+    }
     let length = value.chars().count();
     if length < min || length > max {
         return Err(ApiError::field(field, format!("must have {min} to {max} characters")));

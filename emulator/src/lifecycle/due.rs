@@ -15,6 +15,7 @@ use crate::api::compute::shares::{self, Visitor};
 use crate::api::compute::snapshots::{Snapshot, removal};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::defects::defect;
 use crate::http::idempotency::KEPT_SECONDS;
 use crate::http::{ApiError, ApiResult};
 use crate::store::Resource;
@@ -114,7 +115,7 @@ async fn next<R: Resource>(app: &App) -> ApiResult<Vec<(Uuid, Timestamp)>> {
 async fn act(app: &App, sandbox: &Sandbox, now: Timestamp) -> ApiResult<()> {
     let key = (sandbox.org, sandbox.id);
     let done = if sandbox.expires_at.is_some_and(|at| at <= now) {
-        if sandbox.persistent {
+        if sandbox.persistent && !defect!(TimeoutEndsAll) {
             rest(app, key, Why::Timeout).await
         } else {
             power::end(app, sandbox.org, sandbox.id).await
@@ -122,6 +123,7 @@ async fn act(app: &App, sandbox: &Sandbox, now: Timestamp) -> ApiResult<()> {
     } else {
         let since = now.plus_seconds(-i64::from(sandbox.idle_timeout_sec));
         match app.activity.last(sandbox.id, now) {
+            _ if defect!(NeverIdle) => return postpone(app, key, now).await,
             Some(last) if last > since => return postpone(app, key, last).await,
             _ => rest(app, key, Why::Idle(since)).await,
         }

@@ -4,6 +4,7 @@
 //! the end: one may be seen twice, none is missed. By cursor (the last `seq` seen) each item that lives
 //! throughout comes exactly once.
 
+use crate::defects::defect;
 use rusqlite::params_from_iter;
 use rusqlite::types::Value as Sql;
 use uuid::Uuid;
@@ -105,7 +106,16 @@ impl View<'_> {
         let total = self.total::<R>(filter, &clause, &values)?;
         let size = paging.size();
         let offset = match paging {
-            Paging::Number { page, size } => u64::from(page.saturating_sub(1)) * u64::from(size),
+            Paging::Number { page, size } => {
+                let first = u64::from(page.saturating_sub(1)) * u64::from(size);
+                match () {
+                    () if defect!(PageBeginsLate) && page > 1 => first + 1,
+                    () if defect!(ProjectPagesOverlap) && R::KIND == "project" => {
+                        first.saturating_sub(1)
+                    }
+                    () => first,
+                }
+            }
             Paging::Offset { offset, .. } => offset,
             Paging::Cursor { before, .. } => {
                 if let Some(before) = before {
@@ -115,7 +125,11 @@ impl View<'_> {
                 0
             }
         };
-        let order = if filter.by_name { "ifnull(name, slug), seq" } else { "seq DESC" };
+        let order = match filter.by_name {
+            true => "ifnull(name, slug), seq",
+            false if defect!(OldestFirst) && R::KIND == "workspace" => "seq",
+            false => "seq DESC",
+        };
         // One more than asked tells whether a next part exists.
         let sql = format!(
             "SELECT seq, body FROM documents WHERE {clause} ORDER BY {order} LIMIT ? OFFSET ?"
@@ -133,6 +147,7 @@ impl View<'_> {
             let (seq, body) = row?;
             if items.len() == size as usize {
                 more = true;
+                defect!(CursorSkips => last = Some(seq));
                 break;
             }
             last = Some(seq);
@@ -196,8 +211,11 @@ impl View<'_> {
         clause: &str,
         values: &[Sql],
     ) -> Result<u64, StoreError> {
-        let total: i64 = if filter.has_counter() {
-            let (clause, values) = filter.counter_clause::<R>();
+        let total: i64 = if filter.has_counter() || defect!(TotalUnfiltered) {
+            let (mut clause, values) = filter.counter_clause::<R>();
+            if defect!(ForeignTotal) && R::KIND == "workspace" {
+                clause = clause.replacen("org = ?", "(org = ? OR true)", 1);
+            }
             let sql = format!("SELECT ifnull(sum(n), 0) FROM counters WHERE {clause}");
             self.conn.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| row.get(0))?
         } else {
@@ -219,6 +237,9 @@ impl Filter {
 
     fn counter_clause<R: Resource>(&self) -> (String, Vec<Sql>) {
         let mut clause = String::from("kind = ? AND org = ?");
+        if defect!(ForeignProjectsListed) && R::KIND == "project" {
+            clause = String::from("kind = ? AND (org = ? OR true)");
+        }
         let mut values = vec![Sql::Text(R::KIND.into()), Sql::Text(self.org.to_string())];
         for (column, id) in [("workspace", self.workspace), ("parent", self.parent)] {
             if let Some(id) = id {
@@ -228,7 +249,9 @@ impl Filter {
                 values.push(Sql::Text(id.to_string()));
             }
         }
-        self.state_clause(&mut clause, &mut values);
+        if !defect!(StateIgnored) {
+            self.state_clause(&mut clause, &mut values);
+        }
         (clause, values)
     }
 
@@ -239,7 +262,11 @@ impl Filter {
             values.push(Sql::Text(project.to_string()));
         }
         for (path, text) in &self.fields {
-            clause.push_str(" AND json_extract(body, ?) = ?");
+            clause.push_str(if defect!(ExternalByPrefix) && path.contains("external_") {
+                " AND instr(json_extract(body, ?), ?) = 1"
+            } else {
+                " AND json_extract(body, ?) = ?"
+            });
             values.push(Sql::Text(path.clone()));
             values.push(Sql::Text(text.clone()));
         }

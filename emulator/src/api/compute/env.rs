@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::sandboxes::awake::{awake, hold};
 use super::sandboxes::{Sandbox, State as SandboxState, fields};
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::scoped::PathValues;
@@ -212,6 +213,9 @@ fn show(sandbox: &Sandbox) -> ApiResult<Answer> {
 
 /// Enough to tell two values apart, too little to use one (miosa-cli: `sup...ret`).
 fn preview(value: &str) -> String {
+    if defect!(ValuesShown) {
+        return value.to_owned();
+    }
     const SHOWN: usize = 3;
     /// Of a shorter one too much would be seen.
     const SHORT: usize = 10;

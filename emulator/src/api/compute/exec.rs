@@ -19,6 +19,7 @@ use super::sandboxes::awake::{awake, hold};
 use miosa_agent::protocol::TerminalSize;
 
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::exchange::ExchangeRef;
 use crate::http::idempotency::outcome_unknown;
 use crate::http::{Answer, ApiError, ApiResult, Input, Route, Scoped};
@@ -57,6 +58,8 @@ async fn exec(
     let agent = awake(&app, &sandbox).await?;
     let _active = hold(&app, &sandbox);
     let id = app.ids.next();
+    let _turn: Option<tokio::sync::MutexGuard<'static, ()>> =
+        defect!(OneAtATime, Some(crate::defects::commands::turn().await), None);
     let session = Session::start(&app, &sandbox, &agent, id, command)
         .await
         .map_err(|error| broken(&exchange, error))?;

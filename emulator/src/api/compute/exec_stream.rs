@@ -22,6 +22,7 @@ use super::exec::session::Session;
 use super::sandboxes::Sandbox;
 use super::sandboxes::awake::{ActivityGuard, awake, hold};
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::exchange::ExchangeRef;
 use crate::http::presented::Presented;
 use crate::http::{ApiError, ApiResult, Input, Route, Scoped, sse};
@@ -68,6 +69,10 @@ async fn stream(
         .await
         .map_err(|error| broken(&exchange, error))?;
     let active = hold(&app, &sandbox);
+    defect!(LeaverStopsSandbox => {
+        let events = events(session, id, active, write);
+        return Ok(sse::response(crate::defects::commands::stopping(&app, sandbox.id, events)));
+    });
     Ok(sse::response(events(session, id, active, write)))
 }
 
@@ -124,10 +129,13 @@ impl Following {
                     self.stdout.feed(&bytes, |line| write(&mut events, "stdout", &line));
                 }
                 Some(Output::Stderr(bytes)) => {
-                    self.stderr.feed(&bytes, |line| write(&mut events, "stderr", &line));
+                    let name = defect!(StderrAsStdout, "stdout", "stderr");
+                    self.stderr.feed(&bytes, |line| write(&mut events, name, &line));
                 }
                 Some(Output::Exit(exit)) => {
-                    self.stdout.end(|line| write(&mut events, "stdout", &line));
+                    if !defect!(LastLineLost) {
+                        self.stdout.end(|line| write(&mut events, "stdout", &line));
+                    }
                     self.stderr.end(|line| write(&mut events, "stderr", &line));
                     let code = if exit.timed_out { -1 } else { exit.exit_code };
                     let data = json!({

@@ -7,6 +7,7 @@ use super::projects::Project;
 use super::workspaces::Workspace;
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::defects::defect;
 use crate::http::ownership::{Owner, Selectors};
 use crate::http::{ApiError, ApiResult, Caller, codes, validation};
 use crate::store::{Column, Tx, View};
@@ -33,6 +34,7 @@ pub fn resolve(tx: &Tx<'_>, app: &App, caller: &Caller, selectors: &Selectors) -
         external_user_id: selectors
             .external_user_id
             .clone()
+            .map(|id| defect!(ExternalInSmallLetters, id.to_lowercase(), id))
             .or_else(|| caller.external_user_id.clone())
             .or(workspace.external_user_id),
         external_project_id: project.external_project_id,
@@ -104,15 +106,28 @@ fn workspace(
         Means::Make(make) => return make_workspace(tx, app, caller.org, make, now),
         Means::Nothing => {
             let id = project_workspace(tx, caller, selectors)?.unwrap_or(caller.workspace);
+            let id = defect!(NewestIsDefault, newest(tx, caller)?.unwrap_or(id), id);
             tx.get::<Workspace>(caller.org, id)?.ok_or_else(|| {
                 ApiError::new(codes::WORKSPACE_NOT_FOUND, "The request's workspace is gone.")
             })?
         }
     };
-    if caller.bound_workspace.is_some_and(|bound| bound != chosen.id) {
+    if caller.bound_workspace.is_some_and(|bound| bound != chosen.id)
+        && !defect!(BoundKeyMakesAnywhere)
+    {
         return Err(out_of_bounds());
     }
     attach(tx, chosen, asked.external, now)
+}
+
+#[cfg(feature = "defects")]
+fn newest(tx: &Tx<'_>, caller: &Caller) -> ApiResult<Option<Uuid>> {
+    let (filter, first) = (
+        crate::store::Filter { org: caller.org, ..Default::default() },
+        crate::store::Paging::Number { page: 1, size: 1 },
+    );
+    let found = tx.page::<Workspace>(&filter, first)?.items.pop();
+    Ok(found.map(|workspace| workspace.id))
 }
 
 /// The workspace of the project that is named by its id, unless a header chose one.
@@ -146,7 +161,9 @@ fn project(
     };
     let within = Within { org: caller.org, workspace: Some(workspace.id) };
     match asked.decide::<Project>(tx, within, app.config.adopt)? {
-        Means::This(known) if known.workspace_id != workspace.id => {
+        Means::This(known)
+            if known.workspace_id != workspace.id && !defect!(ForeignProjectTaken) =>
+        {
             // What a bound credential may not see is not there.
             if caller.bound_workspace.is_some() {
                 let named = selectors.project_id.as_deref().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::defects::defect;
 use crate::http::{ApiError, ApiResult, Caller, codes};
 
 /// What can be read and written.
@@ -185,7 +186,7 @@ pub(super) fn handed_on(
 ) -> ApiResult<Option<Vec<String>>> {
     let Some(asked) = asked else { return Ok(caller.scopes.clone()) };
     let wider: Vec<&String> = asked.iter().filter(|scope| !caller.may(scope)).collect();
-    if wider.is_empty() {
+    if wider.is_empty() || defect!(MintsWider) {
         return Ok(Some(asked));
     }
     Err(ApiError::new(codes::FORBIDDEN, "Requested scopes exceed caller's permissions.")

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::session::Session;
+use crate::defects::defect;
 use crate::http::{ApiError, ApiResult};
 use crate::machines::agent::Output;
 
@@ -60,10 +61,20 @@ impl Outcome {
     fn take(&mut self, output: Output) -> bool {
         match output {
             Output::Stdout(bytes) => self.output.extend_from_slice(self.stdout.keep(&bytes)),
+            Output::Stderr(_) if defect!(StderrLost) => {}
+            Output::Stderr(bytes) if defect!(StderrMixed) => {
+                self.output.extend_from_slice(self.stdout.keep(&bytes));
+            }
             Output::Stderr(bytes) => self.output.extend_from_slice(self.stderr.keep(&bytes)),
             Output::Exit(exit) => {
                 self.exit_code = if exit.timed_out { -1 } else { exit.exit_code };
                 self.timed_out = exit.timed_out;
+                if defect!(ExitCodeCut) {
+                    self.exit_code = self.exit_code.min(1);
+                }
+                if defect!(TimeoutUntold) && exit.timed_out {
+                    (self.exit_code, self.timed_out) = (0, false);
+                }
                 self.duration_ms = exit.duration_ms;
                 return true;
             }
@@ -77,6 +88,9 @@ impl Outcome {
         let mut add = |name: &str, value: Value| shown.insert(name.to_owned(), value);
         for (name, kept) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             let text = String::from_utf8_lossy(&kept.bytes);
+            let text =
+                defect!(OutputCut, text.chars().take(16_384).collect::<String>().into(), text);
+            let text = defect!(OutputTrimmed, text.trim().to_owned().into(), text);
             // The cut itself may have split a character: that is no reason to send everything twice.
             if std::str::from_utf8(&kept.bytes)
                 .is_err_and(|error| !(kept.truncated && error.error_len().is_none()))

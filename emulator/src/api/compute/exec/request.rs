@@ -10,6 +10,7 @@ use miosa_agent::protocol::{self, Exec};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::defects::defect;
 use crate::http::{ApiError, ApiResult, codes};
 
 /// Linux takes no longer single argument: 128 KiB with its end (`execve(2)`, `MAX_ARG_STRLEN`).
@@ -123,8 +124,10 @@ impl Command {
             ));
         }
         let timeout = timeout(self.timeout, limits, headers)?;
+        let timeout = defect!(TimeoutIgnored, timeout.saturating_mul(20), timeout);
         let command = in_shell(words(self.command, self.cmd, self.args)?, self.shell)?;
         let cwd = directory(self.cwd, self.working_dir, self.dir)?;
+        let cwd = defect!(CwdIgnored, None, cwd);
         let env = self.env.unwrap_or_default();
         check_env(&env)?;
         let exec = Exec {
@@ -136,7 +139,9 @@ impl Command {
             tty: None,
             detached: false,
         };
-        Ok(Checked { exec, stdin: self.stdin.map(Bytes::from), timeout })
+        let stdin = self.stdin.map(Bytes::from);
+        let stdin = defect!(StdinCut, stdin.map(|b| b.slice(..b.len().saturating_sub(1))), stdin);
+        Ok(Checked { exec, stdin, timeout })
     }
 }
 
@@ -272,6 +277,9 @@ fn one_of(spellings: &[(&str, Option<String>)]) -> ApiResult<Option<String>> {
 fn timeout(asked: Option<u64>, limits: &Limits, headers: &HeaderMap) -> ApiResult<Duration> {
     let Some(asked) = asked else { return Ok(Duration::from_secs(limits.default)) };
     let in_milliseconds = asked >= MILLISECONDS || counts_milliseconds(headers);
+    if defect!(TimeoutClamped) && !in_milliseconds {
+        return Ok(Duration::from_secs(asked.clamp(1, limits.most)));
+    }
     let timeout =
         if in_milliseconds { Duration::from_millis(asked) } else { Duration::from_secs(asked) };
     if timeout.is_zero() {

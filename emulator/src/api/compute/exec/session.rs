@@ -12,6 +12,7 @@ use super::request::Checked;
 use super::witness::Witness;
 use crate::api::compute::sandboxes::Sandbox;
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::{ApiError, ApiResult, codes};
 use crate::machines::agent::{Output, Running};
 use crate::machines::{Agent, MachineError};
@@ -46,6 +47,7 @@ impl Session {
         let Checked { exec, stdin, timeout } = command;
         let (argv, cwd) = (matches!(exec.command, protocol::Command::Argv(_)), exec.cwd.is_some());
         let said = exec.command.clone();
+        let exec = defect!(VariablesLeak, crate::defects::commands::leak(sandbox, exec), exec);
         let running = agent.exec(exec).await.map_err(|error| refused(error, argv, cwd))?;
         let witness = Witness::of(app, sandbox, id, &said);
         let input = running.input();

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::dialect::{Dialect, Event, Order, Teller};
 use super::ports;
 use crate::api::compute::exec::witness::Witness;
+use crate::defects::defect;
 use crate::http::socket::{Closing, Heard, Listener, converse};
 use crate::machines::Agent;
 use crate::machines::agent::{Input, Output, Running};
@@ -80,6 +81,10 @@ fn said(
             }
             let event = events.next().await??;
             ended = matches!(event, Event::Output(Output::Exit(_)));
+            if defect!(SocketWithoutExit) && ended {
+                waiting.push_back(Closing::NORMAL.message());
+                continue;
+            }
             waiting.extend(teller.tell(event));
         }
     })

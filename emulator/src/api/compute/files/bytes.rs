@@ -19,6 +19,7 @@ use miosa_agent::protocol::Entry;
 
 use super::range::{Range, range};
 use crate::api::compute::sandboxes::awake::ActivityGuard;
+use crate::defects::defect;
 use crate::http::{ApiError, codes};
 use crate::machines::agent::ContentStream;
 
@@ -46,6 +47,7 @@ pub fn whole_or_range(
             *response.body_mut() = Body::from_stream(part(stream, 0, size, active));
         }
         Range::Part { first, last } => {
+            let last = defect!(RangeOffByOne, last.saturating_sub(1).max(first), last);
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             set(&mut response, CONTENT_LENGTH, (last - first + 1).to_string());
             set(&mut response, CONTENT_RANGE, format!("bytes {first}-{last}/{size}"));

@@ -12,6 +12,7 @@ use super::write::done;
 use crate::api::compute::sandboxes::Sandbox;
 use crate::api::compute::sandboxes::awake::awake;
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::{Answer, ApiError, ApiResult, Input, Params, Route, Scoped};
 
 /// The routes.
@@ -71,6 +72,10 @@ async fn rename(
     Input(body): Input<FromTo>,
 ) -> ApiResult<Answer> {
     let (from, to) = (body.from.required()?.to_string(), body.to.required()?.to_string());
+    defect!(RenameCopies => {
+        let copied = entry_of(&app, &sandbox, FileOp::Copy { from, to, recursive: true }).await?;
+        return Ok(done(StatusCode::OK, copied));
+    });
     let moved = entry_of(&app, &sandbox, FileOp::Rename { from, to }).await?;
     Ok(done(StatusCode::OK, moved))
 }
@@ -101,6 +106,10 @@ async fn chmod(
 ) -> ApiResult<Answer> {
     let path = body.path.required()?.to_string();
     let mode = body.mode.ok_or_else(|| ApiError::field("mode", "is missing"))?;
+    defect!(ChmodForgotten => {
+        let found = entry_of(&app, &sandbox, FileOp::Stat { path }).await?;
+        return Ok(done(StatusCode::OK, found));
+    });
     let changed = entry_of(&app, &sandbox, FileOp::Chmod { path, mode }).await?;
     Ok(done(StatusCode::OK, changed))
 }
@@ -135,6 +144,7 @@ async fn remove(
     let recursive = asked.or(body.recursive).unwrap_or(true);
     let path = if query.path.is_given() { query.path } else { body.path }.required()?.to_string();
     let agent = awake(&app, &sandbox).await?;
+    defect!(DeleteByPrefix => crate::defects::files::remove_prefixed(&agent, &path).await?);
     let _: Value = agent.file_op(&FileOp::Remove { path, recursive }).await?;
     Ok(Answer::Empty)
 }

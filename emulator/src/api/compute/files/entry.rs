@@ -6,9 +6,11 @@ use serde::de::{Deserializer, Error as _};
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
+use crate::defects::defect;
 
 /// A file or directory.
 pub fn show(entry: &protocol::Entry) -> Value {
+    let size = defect!(SizeInBlocks, entry.size.div_ceil(512) * 512, entry.size);
     json!({
         "name": entry.name,
         "path": entry.path,
@@ -21,8 +23,8 @@ pub fn show(entry: &protocol::Entry) -> Value {
         "is_dir": entry.kind == EntryKind::Dir,
         "is_symlink": entry.kind == EntryKind::Symlink,
         "symlink_target": entry.symlink_target,
-        "size": entry.size,
-        "size_bytes": entry.size,
+        "size": size,
+        "size_bytes": size,
         "mode": format!("{:04o}", entry.mode),
         "permissions": permissions(entry.mode),
         "modified_at": Timestamp(entry.modified_at_ms),

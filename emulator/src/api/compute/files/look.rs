@@ -10,6 +10,7 @@ use super::path::Named;
 use crate::api::compute::sandboxes::Sandbox;
 use crate::api::compute::sandboxes::awake::awake;
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::validation::numeric;
 use crate::http::{Answer, ApiError, ApiResult, Input, Params, Route, Scoped};
 
@@ -91,7 +92,8 @@ async fn list(
     let (path, depth) = (below.path.or_workspace()?.to_string(), below.depth(1)?);
     let agent = awake(&app, &sandbox).await?;
     let listing: Listing = agent.file_op(&FileOp::List { path, depth }).await?;
-    let entries: Vec<Value> = listing.entries.iter().map(entry::show).collect();
+    let hidden = |entry: &&Entry| !(defect!(DotfilesHidden) && entry.name.starts_with('.'));
+    let entries: Vec<Value> = listing.entries.iter().filter(hidden).map(entry::show).collect();
     Answer::ok(&json!({
         "path": listing.path, "entries": entries, "files": entries, "truncated": listing.truncated,
     }))

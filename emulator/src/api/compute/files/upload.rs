@@ -11,6 +11,7 @@ use super::write::{check_size, done, put};
 use crate::api::compute::sandboxes::Sandbox;
 use crate::api::compute::sandboxes::awake::awake;
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::{Answer, ApiError, ApiResult, Route, Scoped, codes};
 
 /// Room for a file that is too large, so that it is refused by its own code.
@@ -46,6 +47,8 @@ async fn upload(
     };
     check_size(bytes.len())?;
     let path = destination(form.path.as_deref(), &filename)?;
+    let bytes = defect!(UploadWithBoundary, crate::defects::files::with_boundary(&bytes), bytes);
+    let bytes = defect!(BytesAsText, String::from_utf8_lossy(&bytes).into_owned().into(), bytes);
     let agent = awake(&app, &sandbox).await?;
     let size = bytes.len();
     put(&agent, &path, None, bytes).await?;

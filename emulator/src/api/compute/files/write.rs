@@ -14,6 +14,7 @@ use super::{MAX_FILE, entry};
 use crate::api::compute::sandboxes::Sandbox;
 use crate::api::compute::sandboxes::awake::awake;
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::{Answer, ApiError, ApiResult, Input, Route, Scoped, codes};
 use crate::machines::{Agent, MachineError};
 
@@ -104,7 +105,7 @@ fn decode(field: &str, text: &str) -> ApiResult<Bytes> {
 /// # Errors
 /// 413 `FILE_TOO_LARGE` (`api-reference/files`).
 pub fn check_size(bytes: usize) -> ApiResult<()> {
-    if bytes > MAX_FILE {
+    if bytes > defect!(UploadLimitSoft, MAX_FILE / 10 * 12, MAX_FILE) {
         return Err(ApiError::new(
             codes::FILE_TOO_LARGE,
             format!("The file has {bytes} bytes; {MAX_FILE} is the most."),
@@ -147,6 +148,7 @@ async fn write_one(
 ) -> ApiResult<Answer> {
     let path = file.path.required()?;
     let bytes = file.bytes(content)?;
+    let bytes = defect!(NewlineAdded, crate::defects::files::with_line_end(bytes), bytes);
     let agent = awake(app, sandbox).await?;
     let value = put(&agent, &path, file.mode, bytes).await?;
     Ok(done(StatusCode::CREATED, value))

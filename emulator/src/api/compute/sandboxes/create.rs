@@ -26,6 +26,7 @@ use crate::api::compute::services;
 use crate::api::compute::templates::{FromTemplate, origin};
 use crate::api::platform::{limits, ownership};
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::exchange::ExchangeRef;
 use crate::http::ownership::Owner;
 use crate::http::{ApiResult, Caller, Input, Params};
@@ -183,6 +184,7 @@ pub fn intend(
         startup: plan.startup,
         batch: None,
     };
+    defect!(NameNeverFree => crate::defects::names::refuse_used(&sandbox)?);
     tx.insert(&sandbox)?;
     services::request::intend(tx, app, &sandbox, &plan.services)?;
     Ok(sandbox)

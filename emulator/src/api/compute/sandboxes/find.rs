@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::Sandbox;
 use super::show::{Reader, show};
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::exchange::ExchangeRef;
 use crate::http::scoped::{PathValues, visible};
 use crate::http::{Answer, ApiError, ApiResult, Caller, Pages, Params, Scoped};
@@ -66,8 +67,8 @@ pub fn filter(
     caller: &Caller,
     query: &BTreeMap<String, String>,
 ) -> ApiResult<(Filter, Vec<String>)> {
-    let mut filter =
-        Filter { org: caller.org, workspace: caller.bound_workspace, ..Filter::default() };
+    let workspace = defect!(BoundKeyListsAll, None, caller.bound_workspace);
+    let mut filter = Filter { org: caller.org, workspace, ..Filter::default() };
     let (mut unread, mut external, mut include_errored) = (Vec::new(), false, None);
     for (name, value) in query {
         match name.as_str() {

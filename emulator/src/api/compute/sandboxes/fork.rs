@@ -13,6 +13,7 @@ use super::show::Reader;
 use super::{Sandbox, snapshot_base, transition};
 use crate::api::compute::snapshots::source::Source;
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::ownership::Owner;
@@ -93,6 +94,7 @@ pub async fn fork(
         Some(named) => (None, Some(named.clone())),
     };
     let base = copy.map_or(source.base.clone(), Base::Snapshot);
+    let base = defect!(ForkStartsEmpty, source.base.clone(), base);
     let plan = body.plan(Source::of(&source), base, &mut owner)?;
     let operation = exchange.operation();
     let (app_, snapshot, org) = (app.clone(), named, source.org);

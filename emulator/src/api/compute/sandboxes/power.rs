@@ -14,6 +14,7 @@ use crate::api::platform::egress;
 use crate::api::platform::limits;
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::defects::defect;
 use crate::http::{ApiError, ApiResult, codes};
 use crate::machines::{Enforced, MachineError};
 use crate::store::Tx;
@@ -69,7 +70,16 @@ where
         How::Freeze => running,
         How::Stop => alive,
     };
-    let before = claim(app, org, id, operation, State::Pausing, may).await?;
+    let busy = defect!(LoserWins, crate::defects::commands::pauses(app, org, id).await?, false);
+    let claimed = claim(app, org, id, operation, State::Pausing, may).await;
+    if busy && claimed.is_err() {
+        let missing = move || ApiError::not_found("sandbox", id);
+        let answered = app
+            .store
+            .write(move |tx| answer(tx, &tx.get::<Sandbox>(org, id)?.ok_or_else(missing)?));
+        return answered.await;
+    }
+    let before = claimed?;
     let now = app.clock.now(org);
     if let Why::Idle(since) = why {
         if let Err(last) = app.activity.shut_if_idle(id, since, now) {
@@ -95,6 +105,7 @@ where
                 sandbox.set_stopped(State::Paused, how == How::Freeze, now);
                 if before.state == State::Running {
                     emit(tx, &app_, sandbox, Happening::Paused(why.as_str()))?;
+                    defect!(ToldTwice => emit(tx, &app_, sandbox, Happening::Paused(why.as_str()))?);
                 }
                 answer(tx, sandbox)
             })
@@ -121,7 +132,8 @@ where
 }
 
 fn running(sandbox: &Sandbox) -> ApiResult<()> {
-    if sandbox.state == State::Running { Ok(()) } else { Err(not_running(sandbox)) }
+    let again = defect!(PauseTwice) && sandbox.state == State::Paused;
+    if sandbox.state == State::Running || again { Ok(()) } else { Err(not_running(sandbox)) }
 }
 
 fn alive(sandbox: &Sandbox) -> ApiResult<()> {
@@ -162,7 +174,9 @@ where
                     sandbox.startup.anew();
                 }
                 sandbox.enforced = enforced;
-                emit(tx, &app_, sandbox, Happening::Resumed)?;
+                if !defect!(ResumeUntold) {
+                    emit(tx, &app_, sandbox, Happening::Resumed)?;
+                }
                 answer(tx, sandbox)
             })
             .await?;
@@ -319,6 +333,9 @@ where
         let ended = sandbox.state == State::Destroyed;
         sandbox.state = State::Destroyed;
         tx.remove::<Sandbox>(org, id)?;
+        defect!(SnapshotsDie => tx
+            .remove_children::<crate::api::compute::snapshots::Snapshot>(org, id).map(drop)?);
+        defect!(NameNeverFree => crate::defects::names::remember(&sandbox));
         // Snapshots stay: a fork or a create can start from them.
         tx.remove_children::<Preview>(org, id)?;
         egress::forget(tx, org, id)?;

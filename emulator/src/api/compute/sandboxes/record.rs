@@ -10,6 +10,7 @@ use super::startup::Startup;
 use crate::api::compute::env::Changes;
 use crate::api::compute::templates::FromTemplate;
 use crate::clock::Timestamp;
+use crate::defects::defect;
 use crate::http::ownership::Owner;
 use crate::machines::{Base, Enforced, HostKind, Shape, templates};
 use crate::store::{Keys, Resource};
@@ -249,7 +250,7 @@ impl Resource for Sandbox {
             workspace: Some(self.owner.workspace_id),
             project: self.owner.project_id,
             parent: self.batch.map(|item| item.batch),
-            name: self.name.as_deref(),
+            name: defect!(NameTwice, None, self.name.as_deref()),
             slug: Some(&self.slug),
             state: self.state.as_str(),
             due_at: self.due_at(),

@@ -11,6 +11,7 @@ use super::record::KeyType;
 use super::{ApiKey, delegation, mint, presets};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::defects::defect;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::networks::Network;
@@ -214,7 +215,9 @@ async fn delete(
             exchange.commit(tx, &Answer::Empty)
         })
         .await?;
-    app.identities.forget(org);
+    if !defect!(RevokedKeyLivesOn) {
+        app.identities.forget(org);
+    }
     Ok(answer)
 }
 
@@ -239,6 +242,8 @@ async fn rotate(
             exchange.commit(tx, &Answer::ok(&with_secret(&key, &secret, now))?)
         })
         .await?;
-    app.identities.forget(org);
+    if !defect!(RotatedKeyLivesOn) {
+        app.identities.forget(org);
+    }
     Ok(answer)
 }

@@ -13,6 +13,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use super::frames;
 use super::resume::Resume;
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::{ApiError, ApiResult, sse};
 use crate::store::outbox::Recorded;
 use crate::store::{StoreError, View};
@@ -52,7 +53,17 @@ pub async fn open(app: &App, mut plan: Plan, resume: Resume) -> ApiResult<Respon
     let place = app
         .store
         .read(move |view| match resume.seen {
-            Some(seen) => view.feed_place(feed.org, seen),
+            Some(seen) => {
+                let place = view.feed_place(feed.org, seen)?;
+                if defect!(ResumeRepeats) {
+                    return Ok(place - 1);
+                }
+                if defect!(ResumeSkips) {
+                    let next = view.feed(&feed, place, 1)?.events.pop();
+                    return Ok(next.map_or(place, |next| next.event.seq));
+                }
+                Ok(place)
+            }
             None => view.feed_start(&feed, backlog),
         })
         .await

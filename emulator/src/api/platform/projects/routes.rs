@@ -12,6 +12,7 @@ use super::{
 };
 use crate::api::compute::sandboxes::Sandbox;
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::ownership::Selectors;
@@ -203,10 +204,14 @@ async fn update(
                 project.name = name;
             }
             if let Some(description) = body.description {
+                defect!(PatchTouchesNeighbour => crate::defects::names::describe_neighbour(
+                    tx, caller.org, &project, description.clone())?);
                 project.description = description;
             }
             if let Some(metadata) = body.metadata {
                 project.metadata = metadata;
+            } else if defect!(PatchClears) {
+                project.metadata.clear();
             }
             if let Some(settings) = body.settings {
                 project.settings = settings;
@@ -214,7 +219,7 @@ async fn update(
             if let Some(external) = body.external_project_id {
                 project.external_project_id = external;
             }
-            project.updated_at = now;
+            project.updated_at = defect!(PatchUntold, project.updated_at, now);
             tx.update(&project)?;
             exchange.commit(tx, &Answer::ok(&project.show())?)
         })
@@ -251,7 +256,7 @@ async fn delete(
                 ..Filter::default()
             };
             let sandboxes = tx.count::<Sandbox>(&living)?;
-            if sandboxes > 0 {
+            if sandboxes > 0 && !defect!(FullProjectGoes) {
                 return Err(ApiError::new(
                     codes::RESOURCE_STATE,
                     format!("The project still holds {sandboxes} sandboxes. Remove them first."),

@@ -16,6 +16,7 @@ use super::super::tokens::ScopedToken;
 use super::Workspace;
 use crate::api::compute::sandboxes::Sandbox;
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::{Answer, ApiError, ApiResult, Caller, Params, Scoped, codes};
@@ -74,7 +75,7 @@ fn obstacle(workspace: &Workspace, contents: &Contents, force: bool) -> Option<A
             "The default workspace cannot be removed: what names no workspace goes there.",
         ));
     }
-    if contents.sandboxes == 0 {
+    if contents.sandboxes == 0 || defect!(FullWorkspaceGoes) {
         return None;
     }
     let also = if force { " `force` does not remove them." } else { "" };

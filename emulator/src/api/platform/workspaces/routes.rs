@@ -9,6 +9,7 @@ use super::super::places::{Called, Within};
 use super::super::projects::Project;
 use super::{Workspace, activity, cleanup, look, removal, settings, transfer, usage};
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::validation::present;
@@ -77,7 +78,14 @@ async fn create(
     exchange: ExchangeRef,
     Input(body): Input<Create>,
 ) -> ApiResult<CommittedAnswer> {
-    body.validate()?;
+    let checked = body.validate();
+    defect!(RefusedButMade => if checked.is_err() && caller.bound_workspace.is_none() {
+        let (id, org, now) = (app.ids.next(), caller.org, app.clock.now(caller.org));
+        let early = Workspace::new(id, org, &body.name, &format!("w-{}", id.simple()), now);
+        let made: ApiResult<()> = app.store.write(move |tx| Ok(tx.insert(&early)?)).await;
+        made?;
+    });
+    checked?;
     if caller.bound_workspace.is_some() {
         return Err(out_of_bounds());
     }
@@ -86,6 +94,16 @@ async fn create(
         .store
         .write(move |tx| {
             let within = Within { org: caller.org, workspace: None };
+            defect!(ExternalIdsGlobal => if let Some(external) = &body.external_workspace_id
+                && let Some(known) = tx.by_external_any::<Workspace>(external)?
+            {
+                return exchange.commit(tx, &Answer::ok(&known.show())?);
+            });
+            defect!(SlugsGlobal => if let Some(slug) = &body.slug
+                && let Some(known) = tx.by_slug_any::<Workspace>(slug)?
+            {
+                return Err(super::super::places::Place::taken(&known));
+            });
             if let Some(external) = &body.external_workspace_id
                 && let Some(known) = within.find::<Workspace>(tx, Column::External, external)?
             {
@@ -101,7 +119,13 @@ async fn create(
                 metadata: body.metadata.unwrap_or_default(),
                 external_workspace_id: body.external_workspace_id,
                 external_user_id: body.external_user_id,
-                ..Workspace::new(app.ids.next(), caller.org, &body.name, &slug, now)
+                ..Workspace::new(
+                    defect!(IdsOfTime, crate::defects::names::id_of_time(), app.ids.next()),
+                    caller.org,
+                    &body.name,
+                    &slug,
+                    now,
+                )
             };
             tx.insert(&made)?;
             let location = format!("/workspaces/{}", made.id);
@@ -184,6 +208,8 @@ async fn update(
             let within = Within { org: caller.org, workspace: None };
             if let Some(name) = body.name {
                 within.refuse_taken::<Workspace>(tx, Column::Name, &name, Some(id))?;
+                defect!(PatchRenames => workspace.slug = within
+                    .free_slug::<Workspace>(tx, &crate::http::validation::slug_of(&name, "w"))?);
                 workspace.name = name;
             }
             if let Some(slug) = body.slug {

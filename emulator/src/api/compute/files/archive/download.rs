@@ -19,6 +19,7 @@ use super::write::Writer;
 use crate::api::compute::sandboxes::Sandbox;
 use crate::api::compute::sandboxes::awake::{ActivityGuard, awake, hold};
 use crate::app::App;
+use crate::defects::defect;
 use crate::http::{ApiResult, Params, Scoped};
 use crate::machines::agent::{PackedStream, Piece};
 use crate::machines::{Agent, MachineError};
@@ -79,6 +80,7 @@ pub async fn answer(
         roots,
         current: first,
         writer: Some(writer),
+        left_out: false,
         _active: active,
     };
     let mut headers = HeaderMap::new();
@@ -95,6 +97,8 @@ struct Packing {
     current: Option<(PackedStream, String)>,
     /// Gone once the archive has its end.
     writer: Option<Writer>,
+    /// Whether the bytes that come belong to an entry that is left out.
+    left_out: bool,
     _active: ActivityGuard,
 }
 
@@ -119,7 +123,13 @@ impl Packing {
             };
             match stream.next().await.map_err(broken)? {
                 None => self.current = None,
+                Some(Piece::Entry(entry)) if defect!(ArchiveWithoutDotfiles) && hidden(&entry) => {
+                    self.left_out = true;
+                    continue;
+                }
+                Some(Piece::Bytes(_)) if self.left_out => continue,
                 Some(Piece::Entry(mut entry)) => {
+                    self.left_out = false;
                     if !below.is_empty() {
                         let name = std::mem::take(&mut entry.name);
                         entry.name = [below.as_bytes(), &name].join(&b'/');
@@ -134,6 +144,12 @@ impl Packing {
             }
         }
     }
+}
+
+/// Whether its name begins with a dot.
+fn hidden(entry: &Packed) -> bool {
+    let name = entry.name.strip_suffix(b"/").unwrap_or(&entry.name);
+    name.rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.starts_with(b"."))
 }
 
 /// Begins to pack a path, in its directory.
