@@ -46,7 +46,8 @@ macro_rules! defect {
         $crate::defects::none()
     };
     ($name:ident, $faulty:expr, $right:expr) => {
-        $right
+        // Not bare: `let a = a` would be called redundant.
+        ::std::convert::identity($right)
     };
     ($name:ident => $($faulty:tt)*) => {};
 }
