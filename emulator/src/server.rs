@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::app::{App, Peer};
+use crate::defects::defect;
 use crate::http::paths;
 use crate::{api, proxy};
 
@@ -114,7 +115,10 @@ async fn answer(
         *request.uri_mut() = uri;
     }
     match router.oneshot(request).await {
-        Ok(response) => response,
+        // The router adds the header where it is missing, so this fault is made outside of it.
+        Ok(response) => {
+            defect!(MethodWithoutAllow, crate::defects::names::no_methods(response), response)
+        }
         Err(never) => match never {},
     }
 }

@@ -76,7 +76,7 @@ catalogue! {
     ErrorOfAFramework Layer "ERR-001" => "422 of POST /sandboxes/{id}/previews is the framework's {detail: […]}";
     ErrorOtherId Layer "ERR-002" => "`error.request_id` of a 404 is not the header's";
     UnknownPathInPlainText Layer "ERR-003" => "an unknown path is 404 in plain text";
-    MethodWithoutAllow Layer "ERR-004" => "405 does not say which methods there are";
+    MethodWithoutAllow Inside "ERR-004" => "405 does not say which methods there are";
     WrongTypeCrashes Inside "ERR-005" => "a field of the wrong type in POST /projects is a 500";
     RefusedButMade Inside "ERR-006" => "POST /workspaces makes the workspace before it looks at all of the body";
     BrokenJsonCrashes Layer "ERR-007" => "a PATCH with a body that is no JSON is a 500";

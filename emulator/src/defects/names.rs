@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use axum::response::Response;
+use http::header::ALLOW;
 use uuid::{Builder, Uuid, Version};
 
 use crate::api::compute::sandboxes::Sandbox;
@@ -30,6 +32,12 @@ pub fn refuse_used(sandbox: &Sandbox) -> ApiResult<()> {
         return Err(ApiError::new(codes::CONFLICT, "This sandbox name is taken."));
     }
     Ok(())
+}
+
+/// The answer without the names of the methods.
+pub fn no_methods(mut response: Response) -> Response {
+    response.headers_mut().remove(ALLOW);
+    response
 }
 
 /// An id of version 7.

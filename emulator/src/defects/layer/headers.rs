@@ -36,7 +36,6 @@ pub(super) fn alter(defect: Defect, asked: &Asked, whole: &mut Whole) {
                 whole.set(LOCATION, &other);
             }
         }
-        Defect::MethodWithoutAllow if status == 405 => drop(whole.headers().remove(ALLOW)),
         Defect::ReplayWithoutLocation if replayed => drop(whole.headers().remove(LOCATION)),
         Defect::ReplayIsOk if replayed && status == 201 => whole.set_status(200),
         Defect::RetryAfterMilliseconds => {

@@ -91,7 +91,7 @@ impl Whole {
     /// Each record that it holds: the members of an object, also beside `data`, or each item of each list.
     pub(super) fn records(&mut self, mut edit: impl FnMut(&mut Map<String, Value>)) {
         let Some(top) = self.object() else { return };
-        if top.contains_key("error") {
+        if top.get("error").is_some_and(Value::is_object) {
             return;
         }
         let mut list = false;
