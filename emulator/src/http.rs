@@ -37,4 +37,4 @@ pub use pagination::Pages;
 pub use route::Route;
 pub use scoped::Scoped;
 pub use spool::Spooled;
-pub use validation::{Input, Pairs, Params};
+pub use validation::{Input, Nothing, Pairs, Params};

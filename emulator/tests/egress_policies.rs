@@ -211,6 +211,12 @@ async fn a_policy_of_the_organization_holds_every_sandbox_without_its_own() {
         .get(&format!("/egress/allowlist?policy_id={}", policy["id"].as_str().unwrap()))
         .await;
     assert_eq!(rules.data(200).as_array().unwrap().len(), 1);
+    for list in ["policies", "allowlist", "audit", "audit/suggestions"] {
+        let path = format!("/egress/{list}?resource_type=");
+        held.client.get(&format!("{path}sandbox")).await.data(200);
+        held.client.get(&format!("{path}null")).await.refused(400, "INVALID_PARAMETER");
+        held.client.get(&format!("{path}computer")).await.refused(501, "not_emulated");
+    }
     // The sandbox's own comes before it.
     held.patch(json!({ "default_effect": "allow", "mode": "enforce" })).await;
     assert!(held.fetch("other.invalid:80").await.contains(" 502 "));

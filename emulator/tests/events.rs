@@ -235,6 +235,7 @@ async fn platform_events_are_listed_oldest_first_in_parts() {
         assert_eq!(part.as_array().unwrap().len(), many, "{filter}");
     }
     client.get("/platform-events?limit=201").await.refused(400, "INVALID_PARAMETER");
+    client.get("/platform-events?after_seq=-1").await.refused(400, "INVALID_PARAMETER");
     let outbox = client.get("/platform-events/outbox").await.data(200);
     assert_eq!((&outbox["events"], &outbox["newest_seq"]), (&json!(3), &seen[2]["seq"]));
 }

@@ -392,6 +392,8 @@ async fn the_catalogue_says_what_can_be_started_here() {
     let aliased = client.get("/sandbox-templates?include_aliases=true").await.data(200);
     assert!(aliased.as_array().unwrap().iter().any(|t| t["id"] == "python-3.12"));
     assert!(aliased.as_array().unwrap().len() > plain);
+    let odd = client.get("/sandbox-templates?include_aliases=null").await;
+    odd.refused(400, "INVALID_PARAMETER");
     assert_eq!(client.get("/sandbox-templates/python-3.12").await.data(200)["id"], "python");
     client.get("/sandbox-templates/nope").await.refused(404, "TEMPLATE_NOT_FOUND");
 

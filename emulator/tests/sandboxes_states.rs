@@ -49,6 +49,22 @@ async fn a_pause_freezes_and_a_resume_lets_go_on() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_no_object_is_refused_also_where_nothing_of_it_is_read() {
+    let emulator = start().await;
+    let client = emulator.client(KEY);
+    create(&client, json!({ "name": "s" })).await;
+    for action in ["pause", "stop", "env/sync"] {
+        for body in [json!(5), json!([]), json!("x")] {
+            client
+                .post(&format!("/sandboxes/s/{action}"), body)
+                .await
+                .refused(422, "VALIDATION_FAILED");
+        }
+    }
+    assert_eq!(client.get("/sandboxes/s").await.data(200)["state"], "running");
+}
+
+#[tokio::test]
 async fn a_stop_ends_the_processes_and_keeps_the_files() {
     let emulator = start().await;
     let client = emulator.client(KEY);

@@ -115,6 +115,21 @@ fn every_reference_resolves() {
 }
 
 #[test]
+fn every_component_is_used() {
+    let mut used = HashSet::new();
+    walk(document(), &mut |map| {
+        used.extend(map.get("$ref").and_then(Value::as_str));
+    });
+    for (kind, named) in document()["components"].as_object().unwrap() {
+        // These are named by `security`, not referred to.
+        for name in named.as_object().unwrap().keys().filter(|_| kind != "securitySchemes") {
+            let place = format!("#/components/{kind}/{name}");
+            assert!(used.contains(place.as_str()), "{place} is never used");
+        }
+    }
+}
+
+#[test]
 fn every_operation_and_status_has_its_source() {
     for (place, _, operation) in each() {
         assert!(operation["x-source"].is_string(), "{place}: no x-source");
@@ -152,6 +167,25 @@ fn every_operation_can_succeed_with_an_example_and_fail_with_a_code() {
                     );
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn every_parameter_is_described_and_every_body_has_an_example() {
+    for (place, item, operation) in each() {
+        for parameter in parameters(item, operation) {
+            let name = &parameter["name"];
+            assert!(parameter["description"].is_string(), "{place} {name}: no description");
+            assert!(parameter["schema"].is_object(), "{place} {name}: no schema");
+            assert!(parameter["x-source"].is_string(), "{place} {name}: no x-source");
+        }
+        let content = operation.get("requestBody").and_then(|body| body["content"].as_object());
+        for (kind, media) in content.into_iter().flatten() {
+            let empty = media["schema"]["$ref"] == "#/components/schemas/Empty";
+            let bytes = media["schema"]["format"] == "binary";
+            let example = media.get("example").or(media.get("examples"));
+            assert!(empty || bytes || example.is_some(), "{place} {kind}: no example");
         }
     }
 }

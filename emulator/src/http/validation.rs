@@ -18,6 +18,10 @@ use super::{exchange, pagination};
 #[derive(Debug, Clone)]
 pub struct Input<T>(pub T);
 
+/// The body of a request that says nothing: none, or an object whose members nobody reads.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Nothing {}
+
 /// How deep a JSON body may nest.
 const MAX_DEPTH: usize = 64;
 

@@ -20,7 +20,7 @@ use crate::api::platform::ownership;
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
-use crate::http::{Answer, ApiError, ApiResult, Caller, Input, Route, Scoped, codes};
+use crate::http::{Answer, ApiError, ApiResult, Caller, Input, Nothing, Route, Scoped, codes};
 
 /// The routes. `repeatable`: each change is one transaction with its answer.
 pub fn routes() -> Vec<Route> {
@@ -81,6 +81,7 @@ async fn cancel(
     State(app): State<App>,
     exchange: ExchangeRef,
     batch: Scoped<Batch>,
+    _: Input<Nothing>,
 ) -> ApiResult<CommittedAnswer> {
     let (org, id, now) = (batch.org, batch.id, app.clock.now(batch.org));
     let answer = app

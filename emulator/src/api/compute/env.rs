@@ -20,7 +20,7 @@ use crate::defects::defect;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::scoped::PathValues;
-use crate::http::{Answer, ApiError, ApiResult, Input, Route, Scoped, codes};
+use crate::http::{Answer, ApiError, ApiResult, Input, Nothing, Route, Scoped, codes};
 
 /// The routes. `repeatable`: setting a variable twice is setting it once.
 pub fn routes() -> Vec<Route> {
@@ -150,6 +150,7 @@ async fn sync(
     State(app): State<App>,
     exchange: ExchangeRef,
     sandbox: Scoped<Sandbox>,
+    _: Input<Nothing>,
 ) -> ApiResult<CommittedAnswer> {
     awake(&app, &sandbox).await?;
     let _active = hold(&app, &sandbox);

@@ -11,7 +11,7 @@ use super::show::{Reader, show};
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
-use crate::http::{Answer, ApiResult, Input, Scoped};
+use crate::http::{Answer, ApiResult, Input, Nothing, Scoped};
 
 /// `POST …/pause`: its processes stand still.
 pub async fn pause(
@@ -19,6 +19,7 @@ pub async fn pause(
     exchange: ExchangeRef,
     reader: Reader,
     sandbox: Scoped<Sandbox>,
+    _: Input<Nothing>,
 ) -> ApiResult<CommittedAnswer> {
     rest(app, exchange, reader, &sandbox, How::Freeze).await
 }
@@ -29,6 +30,7 @@ pub async fn stop(
     exchange: ExchangeRef,
     reader: Reader,
     sandbox: Scoped<Sandbox>,
+    _: Input<Nothing>,
 ) -> ApiResult<CommittedAnswer> {
     rest(app, exchange, reader, &sandbox, How::Stop).await
 }

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::defects::defect;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
-use crate::http::{Answer, ApiError, ApiResult, Scoped, codes};
+use crate::http::{Answer, ApiError, ApiResult, Input, Nothing, Scoped, codes};
 use crate::machines::{Enforced, MachineError};
 
 /// `POST /sandboxes/{id}/restore/{snapshot_id}`.
@@ -26,6 +26,7 @@ pub(super) async fn restore(
     reader: Reader,
     sandbox: Scoped<Sandbox, 0>,
     snapshot: Scoped<Snapshot, 1>,
+    _: Input<Nothing>,
 ) -> ApiResult<CommittedAnswer> {
     let (snapshot, operation) = (of(&sandbox, snapshot.0)?.id, exchange.operation());
     let before = begin(&app, &sandbox, snapshot, operation).await?;

@@ -61,7 +61,11 @@ pub(super) async fn list(
     pages: Pages,
     Params(query): Params<ListQuery>,
 ) -> ApiResult<Answer> {
-    let aliases = matches!(query.include_aliases.as_deref(), Some("true" | "True" | "1"));
+    let aliases = match query.include_aliases.as_deref() {
+        Some("true" | "True" | "1") => true,
+        None | Some("false" | "False" | "0") => false,
+        Some(_) => return Err(ApiError::parameter("include_aliases", "must be true or false")),
+    };
     let mut items = Vec::new();
     for template in BUILT_IN {
         let record = show::built_in(template, readiness::built_in(&app, template).await);

@@ -16,7 +16,9 @@ use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::networks::Network;
 use crate::http::validation::present;
-use crate::http::{Answer, ApiError, ApiResult, Caller, Input, Pages, Route, Scoped, validation};
+use crate::http::{
+    Answer, ApiError, ApiResult, Caller, Input, Nothing, Pages, Route, Scoped, validation,
+};
 use crate::store::{Filter, Tx};
 
 /// Every route of the family. `repeatable`: each change is one transaction with its answer, so that one without an answer
@@ -226,6 +228,7 @@ async fn rotate(
     caller: Caller,
     exchange: ExchangeRef,
     key: Scoped<ApiKey>,
+    _: Input<Nothing>,
 ) -> ApiResult<CommittedAnswer> {
     let (org, id) = (caller.org, key.id);
     let now = app.clock.now(org);

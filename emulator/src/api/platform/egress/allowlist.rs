@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::lists::{self, MOST, Reader, named};
+use super::lists::{self, MOST, Reader, asked, named};
 use super::pattern::Pattern;
 use super::policies::unbound;
 use super::policy::{Effect, Policy};
@@ -33,13 +33,8 @@ pub(super) async fn list(
     reader: Reader,
     Params(query): Params<Query>,
 ) -> ApiResult<Answer> {
-    let sandbox = match &query.resource_id {
-        Some(_) => {
-            named(&app, &caller, query.resource_type.as_deref(), query.resource_id.as_deref())
-                .await?
-        }
-        None => None,
-    };
+    let sandbox =
+        asked(&app, &caller, query.resource_type.as_deref(), query.resource_id.as_deref()).await?;
     let (org, of) = (caller.org, sandbox.map(|sandbox| sandbox.id));
     let rules = app
         .store

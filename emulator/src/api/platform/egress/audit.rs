@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::lists::{Reader, named};
+use super::lists::{Reader, asked};
 use crate::api::platform::audit::moment;
 use crate::api::platform::events::feed::Feed;
 use crate::api::platform::events::frames::connection;
@@ -34,10 +34,8 @@ pub(super) struct Query {
 impl Query {
     /// The connections that it names.
     pub(super) async fn feed(&self, app: &App, caller: &Caller) -> ApiResult<Feed> {
-        let sandbox = match &self.resource_id {
-            Some(id) => named(app, caller, self.resource_type.as_deref(), Some(id)).await?,
-            None => None,
-        };
+        let sandbox =
+            asked(app, caller, self.resource_type.as_deref(), self.resource_id.as_deref()).await?;
         let now = app.clock.now(caller.org);
         let fields = [
             ("$.host", &self.host),

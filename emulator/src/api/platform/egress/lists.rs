@@ -63,6 +63,23 @@ pub(super) fn every<R: Resource>(
     Ok(view.page::<R>(&filter, Paging::Cursor { before: None, size: MOST })?.items)
 }
 
+/// The sandbox of which a list is asked for, if it is one.
+///
+/// # Errors
+/// 400 for a kind that there is not; else as [`named`].
+pub(super) async fn asked(
+    app: &App,
+    caller: &Caller,
+    kind: Option<&str>,
+    id: Option<&str>,
+) -> ApiResult<Option<Sandbox>> {
+    match (kind, id) {
+        (None | Some("sandbox"), None) => Ok(None),
+        (None | Some("sandbox" | "computer"), _) => named(app, caller, kind, id).await,
+        _ => Err(ApiError::parameter("resource_type", "must be sandbox or computer")),
+    }
+}
+
 /// The sandbox that `resource_type` and `resource_id` name.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::lists::{self, MOST, Reader, named};
+use super::lists::{self, MOST, Reader, asked, named};
 use super::policy::{self, Effect, Mode, Policy};
 use crate::api::compute::sandboxes::Sandbox;
 use crate::app::App;
@@ -29,13 +29,8 @@ pub(super) async fn list(
     reader: Reader,
     Params(query): Params<Query>,
 ) -> ApiResult<Answer> {
-    let sandbox = match &query.resource_id {
-        Some(_) => {
-            named(&app, &caller, query.resource_type.as_deref(), query.resource_id.as_deref())
-                .await?
-        }
-        None => None,
-    };
+    let sandbox =
+        asked(&app, &caller, query.resource_type.as_deref(), query.resource_id.as_deref()).await?;
     let whose = caller.clone();
     let all = app
         .store

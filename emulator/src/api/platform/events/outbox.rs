@@ -22,7 +22,7 @@ pub(super) struct Query {
     subject_type: Option<String>,
     subject_id: Option<Uuid>,
     #[serde(default, deserialize_with = "validation::numeric")]
-    after_seq: Option<i64>,
+    after_seq: Option<u64>,
 }
 
 pub(super) async fn list(
@@ -45,7 +45,8 @@ pub(super) async fn list(
     let elsewhere = caller
         .bound_workspace
         .is_some_and(|bound| query.workspace_id.is_some_and(|asked| asked != bound));
-    let after = query.after_seq.or(window.cursor).unwrap_or(0);
+    let after = query.after_seq.map(|seq| i64::try_from(seq).unwrap_or(i64::MAX));
+    let after = after.or(window.cursor).unwrap_or(0);
     let size = window.limit;
     let mut events = if elsewhere {
         Vec::new()
