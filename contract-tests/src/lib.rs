@@ -18,6 +18,7 @@ pub mod chapters;
 pub mod cli;
 pub mod exchange;
 pub mod fault;
+pub mod model;
 pub mod report;
 pub mod rule;
 pub mod run;

@@ -260,6 +260,11 @@ impl Target {
         format!("msk_test_contract{}n{n}", self.run)
     }
 
+    /// Whether each case has an organization of its own, in which nobody else works.
+    pub fn gives_organizations(&self) -> bool {
+        matches!(self.keys, Keys::Free)
+    }
+
     /// Every secret that was given: no report shows one.
     pub fn secrets(&self) -> Vec<String> {
         match &self.keys {
