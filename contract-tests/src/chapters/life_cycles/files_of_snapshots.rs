@@ -15,6 +15,15 @@ const FOLDER: &str = "/workspace/kept";
 /// What is done to a file: written, or removed.
 type Change = (&'static str, Option<String>);
 
+/// Something is written in any case.
+fn some() -> impl Strategy<Value = Vec<Change>> {
+    let first = (prop::sample::select(vec!["a", "b", "c"]), "[a-z0-9]{1,6}");
+    (first, changes()).prop_map(|((name, text), mut changes)| {
+        changes.push((name, Some(text)));
+        changes
+    })
+}
+
 fn changes() -> impl Strategy<Value = Vec<Change>> {
     let name = prop::sample::select(vec!["a", "b", "c", "d e"]);
     prop::collection::vec((name, prop::option::weighted(0.75, "[a-z0-9]{0,6}")), 0..=4)
@@ -27,17 +36,21 @@ struct Story {
     in_fork: Vec<Change>,
     in_first: Vec<Change>,
     paused: bool,
+    /// Whether the sandbox is forked as it is, and not its snapshot.
+    live: bool,
 }
 
 /// `LIFE-010`.
 pub fn restored(session: &Session) -> Result<(), Fault> {
-    let story = (changes(), changes(), changes(), changes(), any::<bool>()).prop_map(
-        |(before, after, in_fork, in_first, paused)| Story {
+    let flags = (prop::bool::weighted(0.3), any::<bool>());
+    let story = (some(), some(), some(), changes(), flags).prop_map(
+        |(before, after, in_fork, in_first, (paused, live))| Story {
             before,
             after,
             in_fork,
             in_first,
             paused,
+            live,
         },
     );
     session.forall(story, async |case, story| {
@@ -54,7 +67,8 @@ pub fn restored(session: &Session) -> Result<(), Fault> {
         }
         client.post(format!("{first}/restore/{snapshot}"), json!({})).send().await?.expect(200)?;
         holds(&client, &first, &kept, "as the snapshot has it").await?;
-        let forked = client.post(format!("/snapshots/{snapshot}/fork"), json!({})).send().await?;
+        let from = if story.live { first.clone() } else { format!("/snapshots/{snapshot}") };
+        let forked = client.post(format!("{from}/fork"), json!({})).send().await?;
         let fork = format!("/sandboxes/{}", forked.expect(201)?.id()?);
         let (mut of_first, mut of_fork) = (kept.clone(), kept);
         change(&client, &fork, &story.in_fork, &mut of_fork).await?;

@@ -67,12 +67,26 @@ alphabet!(
         )
 );
 
-alphabet!(Workspaces, 0, Step::Workspace(..));
+alphabet!(
+    Workspaces,
+    1,
+    Step::Workspace(..)
+        | Step::Sandbox(
+            _,
+            sandbox::Act::Make { workspace: Some(_), project: None, persistent: true, .. }
+                | sandbox::Act::Remove
+        )
+);
 
 alphabet!(
     Projects,
-    0,
+    1,
     Step::Project(..)
+        | Step::Sandbox(
+            _,
+            sandbox::Act::Make { workspace: None, project: Some(_), persistent: true, .. }
+                | sandbox::Act::Remove
+        )
         | Step::Workspace(
             _,
             workspace::Act::Make { external: None, again: true, .. }
@@ -135,12 +149,12 @@ pub fn previews(session: &Session) -> Result<(), Fault> {
 
 /// `LIFE-004`.
 pub fn workspaces(session: &Session) -> Result<(), Fault> {
-    walks::<Workspaces>(session, 24..=24, &[Kind::Workspace])
+    walks::<Workspaces>(session, 26..=26, &[Kind::Workspace, Kind::Sandbox])
 }
 
 /// `LIFE-005`.
 pub fn projects(session: &Session) -> Result<(), Fault> {
-    walks::<Projects>(session, 26..=26, &[Kind::Workspace, Kind::Project])
+    walks::<Projects>(session, 28..=28, &[Kind::Workspace, Kind::Project, Kind::Sandbox])
 }
 
 /// `LIFE-006`.
