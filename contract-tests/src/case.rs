@@ -4,6 +4,7 @@ pub mod made;
 pub mod raw;
 pub mod reply;
 pub mod sending;
+pub mod socket;
 pub mod stream;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -95,6 +96,12 @@ impl Case {
     /// Credentials that the case made, by the variable that stands for each.
     pub fn secrets(&self) -> Vec<(String, String)> {
         self.0.minted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts what was prepared before into the record, so that the case can be seen again from nothing.
+    pub(crate) fn begin_with(&self, prepared: &[Exchange]) {
+        let mut exchanges = self.0.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
+        exchanges.extend_from_slice(prepared);
     }
 
     /// Adds to the record; the answer is the exchange's place in it.

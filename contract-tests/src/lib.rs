@@ -20,6 +20,7 @@ pub mod exchange;
 pub mod fault;
 pub mod model;
 pub mod report;
+pub mod room;
 pub mod rule;
 pub mod run;
 pub mod session;
