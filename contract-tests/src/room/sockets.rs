@@ -137,6 +137,8 @@ pub fn hear(said: &mut Said, dialect: Dialect, message: &Message) {
         }
         (Dialect::Bare, Message::Binary(text)) => said.stdout.extend_from_slice(text),
         (Dialect::Bare, Message::Close(Some(close))) => {
+            // Of a reserved code the library tells no more than that it is one.
+            said.untold = u16::from(close.code) == 1002;
             said.exit = Some(i64::from(u16::from(close.code)) - 1000);
         }
         _ => {}

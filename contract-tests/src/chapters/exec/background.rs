@@ -80,15 +80,13 @@ async fn one(
     }
     match end {
         End::Itself(_) => {}
-        End::Delete => {
-            stopped(&inside.client.delete(inside.at(&format!("/processes/{id}"))).send().await?)?
-        }
         End::Kill if family == "/commands" => {
             let path = format!("/commands/{id}/kill");
             inside.post(&path, json!({})).send().await?.expect(200)?;
         }
-        End::Kill => {
-            stopped(&inside.client.delete(inside.at(&format!("/processes/{id}"))).send().await?)?
+        End::Delete | End::Kill => {
+            let path = inside.at(&format!("/processes/{id}"));
+            stopped(&inside.client.delete(path).send().await?)?;
         }
         End::Signal(signal) => {
             let path = format!("/processes/{id}/signal");

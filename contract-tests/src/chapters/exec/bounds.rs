@@ -41,7 +41,7 @@ pub(super) fn refused(session: &Session) -> Result<(), Fault> {
             let over = json!(most + 1 + more);
             for timeout in [&wrong, &over] {
                 let mut body = if path.contains("exec/p") || path.contains("code") {
-                    let code = format!("import os\nos.makedirs({:?})", mark);
+                    let code = format!("import os\nos.makedirs({mark:?})");
                     json!({ "code": code })
                 } else {
                     json!({ "command": format!("mkdir -p {mark}") })
