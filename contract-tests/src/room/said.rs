@@ -38,6 +38,7 @@ impl Said {
             exit: data["exit_code"].as_i64(),
             timed_out: data["timed_out"] == true,
             at: reply.at,
+            untold: false,
         })
     }
 
