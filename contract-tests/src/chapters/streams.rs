@@ -19,7 +19,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Documented,
         how: "Draws an exit code and a number of lines, none included, on every way to stream a command: directly, by ticket, and of a process.",
         needs: MACHINE,
-        cases: 5,
+        cases: 3,
         check: lines::exits,
     },
     Rule {
@@ -30,7 +30,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Documented,
         how: "Draws lines: empty, beyond 64 KiB, without an end, with characters that are written in two halves; and compares with what is answered in one piece.",
         needs: MACHINE,
-        cases: 6,
+        cases: 4,
         check: lines::joined,
     },
     Rule {
@@ -41,7 +41,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Observed,
         how: "The command says a line and waits for a file, which is only written when the line has come; after the exit the connection must end.",
         needs: MACHINE,
-        cases: 3,
+        cases: 2,
         check: lines::live,
     },
     Rule {
@@ -52,7 +52,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Observed,
         how: "Commands make events; then each stream is read from its beginning, and again after drawn events, by header and by query.",
         needs: MACHINE,
-        cases: 4,
+        cases: 3,
         check: events::resumed,
     },
     Rule {
@@ -63,7 +63,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Observed,
         how: "Draws lines and which stream each goes to, in any order; each stream's lines must come in their order under its name.",
         needs: MACHINE,
-        cases: 5,
+        cases: 3,
         check: lines::apart,
     },
     Rule {
@@ -74,7 +74,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Chosen,
         how: "Draws what is typed, in pieces of sizes to beyond 64 KiB, at a command that says it again, in each dialect; and where the end of input can be told, the command must see it.",
         needs: MACHINE,
-        cases: 6,
+        cases: 4,
         check: talk::echoed,
     },
     Rule {
@@ -85,7 +85,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Chosen,
         how: "Opens streams and sockets of a command that never ends, leaves after a drawn number of messages, and looks for the process; one that was started by itself must go on.",
         needs: MACHINE,
-        cases: 4,
+        cases: 2,
         check: leaving::check,
     },
 ];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use crate::case::stream::Event;
 use crate::fault::Fault;
@@ -17,48 +18,55 @@ enum Name {
     Query,
 }
 
-/// Where events come from: of the sandbox, of its log, of the organization.
-const STREAMS: [&str; 3] = ["/events", "/logs/stream", "organization"];
-
 pub(super) fn resumed(session: &Session) -> Result<(), Fault> {
     let room = Room::prepare(session)?;
     let named = prop_oneof![Just(Name::Header), Just(Name::Query)];
     let cuts = prop::collection::vec((any::<prop::sample::Index>(), named), 1..3);
-    session.forall((1usize..4, cuts), async |case, (commands, cuts)| {
+    session.forall((1usize..4, cuts), async |case, (times, cuts)| {
         let inside = room.enter(&case).await?;
-        let mut last = String::new();
-        for n in 0..commands {
-            // Its own word marks the end of what is to be read.
-            last = format!("{}-{n}", inside.folder);
-            inside.run(Way::Exec, &Ask::line(format!("echo {last}"))).await?;
+        let mut word = String::new();
+        for n in 0..times {
+            // Its own word marks the last command.
+            word = format!("{}-{n}", inside.folder);
+            inside.run(Way::Exec, &Ask::line(format!("echo {word}"))).await?;
         }
-        for stream in STREAMS {
-            whole(&inside, stream, &last, &cuts).await?;
+        for path in [inside.at("/events"), inside.at("/logs/stream")] {
+            check(&inside, &path, &Last::Said(word.clone()), &cuts).await?;
         }
-        Ok(())
+        // The organization hears of a sandbox's states, not of its commands.
+        inside.post("/pause", json!({})).send().await?.needs(200)?;
+        inside.post("/resume", json!({})).send().await?.needs(200)?;
+        let path = format!("/platform-events?limit=200&subject_id={}", inside.sandbox);
+        let list = inside.client.get(path).send().await?.needs(200)?;
+        let last = list.items()?.last().and_then(|event| event["id"].as_str().map(str::to_owned));
+        let last = last.ok_or_else(|| Fault::unable("no events of a sandbox that was paused"))?;
+        check(&inside, "/events/stream", &Last::Id(last), &cuts).await
     })
 }
 
-async fn whole(
+/// How the last event is known.
+enum Last {
+    /// It ends the command that said this.
+    Said(String),
+    /// It has this id.
+    Id(String),
+}
+
+async fn check(
     inside: &Inside,
-    stream: &str,
-    last: &str,
+    path: &str,
+    last: &Last,
     cuts: &[(prop::sample::Index, Name)],
 ) -> Result<(), Fault> {
-    let path = if stream == "organization" {
-        "/events/stream".to_owned()
-    } else {
-        inside.at(stream)
-    };
     let (all, at) = read(inside, &format!("{path}?backlog=200"), None, last).await?;
-    let broken = |expected: String, got: String| Fault::Broken { expected, got, at: Some(at) };
     for two in all.windows(2) {
         let [one, next] = two else { continue };
         if one.id.is_empty() || next.id <= one.id {
-            return Err(broken(
-                format!("{path}: ids that grow"),
-                format!("{:?} and then {:?}", one.id, next.id),
-            ));
+            return Err(Fault::Broken {
+                expected: format!("{path}: ids that grow"),
+                got: format!("{:?} and then {:?}", one.id, next.id),
+                at: Some(at),
+            });
         }
     }
     for (cut, name) in cuts {
@@ -67,7 +75,7 @@ async fn whole(
         let cut = cut.index(most + 1);
         let Some(seen) = all.get(cut) else { continue };
         let (again, at) = match name {
-            Name::Header => read(inside, &path, Some(&seen.id), last).await?,
+            Name::Header => read(inside, path, Some(&seen.id), last).await?,
             Name::Query => {
                 let path = format!("{path}?last_event_id={}", encode(&seen.id));
                 read(inside, &path, None, last).await?
@@ -75,11 +83,6 @@ async fn whole(
         };
         let expected = all.get(cut + 1..).unwrap_or_default();
         if again != expected {
-            let ids = |events: &[Event]| {
-                let ids: Vec<String> =
-                    events.iter().map(|it| format!("{} {}", it.name, it.id)).collect();
-                format!("{} events: {}", ids.len(), ids.join(", "))
-            };
             return Err(Fault::Broken {
                 expected: format!("{path} after {}, by {name:?}: {}", seen.id, ids(expected)),
                 got: ids(&again),
@@ -90,12 +93,18 @@ async fn whole(
     Ok(())
 }
 
-/// Reads until the last command has ended, as far as this stream tells of that.
+fn ids(events: &[Event]) -> String {
+    let ids: Vec<String> =
+        events.iter().map(|event| format!("{} {}", event.name, event.id)).collect();
+    format!("{} events: {}", ids.len(), ids.join(", "))
+}
+
+/// Reads to the last event.
 async fn read(
     inside: &Inside,
     path: &str,
     seen: Option<&str>,
-    last: &str,
+    last: &Last,
 ) -> Result<(Vec<Event>, usize), Fault> {
     let mut sending = inside.client.get(path);
     if let Some(seen) = seen {
@@ -108,25 +117,26 @@ async fn read(
         return Err(Fault::Broken { expected: format!("200 from {path}"), got, at });
     }
     let mut events: Vec<Event> = Vec::new();
-    let mut mine = None;
+    let mut command = None;
     loop {
-        let event = match stream.next(Duration::from_secs(10)).await {
-            Ok(Some(event)) => event,
-            Ok(None) | Err(_) => {
-                let at = Some(stream.close());
-                let expected = format!("the events of the last command from {path}");
-                return Err(Fault::Broken { expected, got: format!("{} others", events.len()), at });
-            }
+        let Ok(Some(event)) = stream.next(Duration::from_secs(10)).await else {
+            let at = Some(stream.close());
+            let expected = format!("what happened last from {path}");
+            return Err(Fault::Broken { expected, got: ids(&events), at });
         };
         let data = event.json();
-        let exec = data["exec_id"].clone();
-        // The command that says the word is the last one; its end is the last event.
-        if data["line"] == last {
-            mine = Some(exec.clone());
-        }
-        let ends = event.name == "sandbox.exec.completed" || data["stream"] == "system";
+        let over = match last {
+            Last::Id(id) => event.id == *id,
+            Last::Said(word) => {
+                if data["line"] == word.as_str() {
+                    command = Some(data["exec_id"].clone());
+                }
+                let ends = event.name == "sandbox.exec.completed" || data["stream"] == "system";
+                ends && command.as_ref() == Some(&data["exec_id"])
+            }
+        };
         events.push(event);
-        if ends && mine.as_ref() == Some(&exec) {
+        if over {
             return Ok((events, stream.close()));
         }
     }

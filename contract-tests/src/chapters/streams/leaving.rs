@@ -1,7 +1,5 @@
 //! Readers that leave early.
 
-use proptest::prelude::*;
-
 use super::lines::open;
 use crate::fault::Fault;
 use crate::room::sockets::{self, BOUND, Dialect};
@@ -26,7 +24,10 @@ pub(super) fn check(session: &Session) -> Result<(), Fault> {
         inside.make_folder().await?;
         for (n, way) in ways.into_iter().enumerate() {
             let pid = inside.path(&format!("pid-{n}"));
-            let line = format!("echo $$ > {}; while :; do echo tick; sleep 0.02; done", shell::quoted(&pid));
+            let line = format!(
+                "echo $$ > {}; while :; do echo tick; sleep 0.02; done",
+                shell::quoted(&pid)
+            );
             leave(&inside, way, &line, messages).await?;
             goes(&inside, way, &pid).await?;
         }
@@ -67,7 +68,11 @@ async fn goes(inside: &Inside, way: Way, pid: &str) -> Result<(), Fault> {
     let pid = shell::quoted(pid);
     if way == Way::Process {
         let said = inside.run(Way::Exec, &Ask::line(format!("kill -0 $(cat {pid})"))).await?;
-        said.holds(said.exit == Some(0), "a process that goes on without its reader", "it is gone")?;
+        said.holds(
+            said.exit == Some(0),
+            "a process that goes on without its reader",
+            "it is gone",
+        )?;
         return inside.shell(&format!("kill -9 $(cat {pid})")).await.map(drop);
     }
     let look = format!(

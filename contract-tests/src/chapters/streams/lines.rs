@@ -31,21 +31,33 @@ pub(super) async fn open(inside: &Inside, way: Way, line: &str) -> Result<Stream
     inside.get(&format!("/processes/{id}/stream")).stream().await
 }
 
+/// Says so many lines.
+fn counts(lines: usize) -> String {
+    (0..lines).fold(String::new(), |said, n| format!("{said}echo {n}; "))
+}
+
 pub(super) fn exits(session: &Session) -> Result<(), Fault> {
     let room = Room::prepare(session)?;
     let drawn = (any::<u8>(), 0usize..4, any::<bool>(), most_of(&Way::STREAMED));
     session.forall(drawn, async |case, (code, lines, unended, ways)| {
         let inside = room.enter(&case).await?;
-        let mut said: String = (0..lines).map(|n| format!("echo {n}; ")).collect();
+        let mut said = counts(lines);
         if unended {
             said += "printf rest; ";
         }
         for way in ways {
             let stream = open(&inside, way, &format!("{said}exit {code}")).await?;
-            let typed = stream.headers.get("content-type").map(|it| it.to_str().unwrap_or_default().to_owned());
+            let typed = stream
+                .headers
+                .get("content-type")
+                .map(|it| it.to_str().unwrap_or_default().to_owned());
             let told = sse::read(stream).await?;
             let is_stream = typed.as_deref().is_some_and(|it| it.starts_with("text/event-stream"));
-            told.said.holds(is_stream, format!("{way:?} typed text/event-stream"), format!("{typed:?}"))?;
+            told.said.holds(
+                is_stream,
+                format!("{way:?} typed text/event-stream"),
+                format!("{typed:?}"),
+            )?;
             told.said.ended(&format!("{way:?}"), code.into())?;
             let last = told.events.last();
             told.said.holds(
@@ -63,7 +75,20 @@ pub(super) fn exits(session: &Session) -> Result<(), Fault> {
 /// A line, and whether it is ended.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let odd = prop::sample::select(vec![
-        "", "a", " lead", "data: x", "event: exit", ":comment", "id: 7", "é€🦀", "\u{2028}", "\u{85}x", "\t", "{}", "[DONE]", "\"",
+        "",
+        "a",
+        " lead",
+        "data: x",
+        "event: exit",
+        ":comment",
+        "id: 7",
+        "é€🦀",
+        "\u{2028}",
+        "\u{85}x",
+        "\t",
+        "{}",
+        "[DONE]",
+        "\"",
     ]);
     let sizes = prop::sample::select(vec![4095usize, 4096, 65_535, 65_536, 65_537, 200_000]);
     let line = prop_oneof![
@@ -82,14 +107,13 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 /// The command that writes this, each run of one letter and the rest for themselves; characters in two halves.
 fn writes(text: &[u8]) -> String {
     let mut pieces: Vec<Vec<u8>> = Vec::new();
-    for byte in text {
-        let long = |piece: &Vec<u8>| piece.len() < 60 || piece.iter().all(|other| other == byte);
+    for run in text.chunk_by(|one, other| one == other) {
         match pieces.last_mut() {
             // A piece ends within the character.
-            Some(piece) if (*byte < 0x80 || *byte >= 0xc0) && long(piece) && (piece.last() == Some(byte) || *byte != b'y') => {
-                piece.push(*byte);
+            Some(piece) if run[0] & 0xc0 != 0x80 && run.len() < 60 && piece.len() < 60 => {
+                piece.extend_from_slice(run);
             }
-            _ => pieces.push(vec![*byte]),
+            _ => pieces.push(run.to_vec()),
         }
     }
     pieces.iter().map(|piece| shell::says(piece, false)).collect::<Vec<_>>().join("; ")
@@ -144,7 +168,7 @@ pub(super) fn live(session: &Session) -> Result<(), Fault> {
         inside.make_folder().await?;
         for (n, way) in ways.into_iter().enumerate() {
             let go = inside.path(&format!("go-{n}"));
-            let said: String = (0..before).map(|n| format!("echo {n}; ")).collect();
+            let said = counts(before);
             let line = format!(
                 "{said}i=0; while [ ! -e {0} ] && [ $i -lt 300 ]; do sleep 0.03; i=$((i+1)); done; [ -e {0} ] && echo after",
                 shell::quoted(&go)

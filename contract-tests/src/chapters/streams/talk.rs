@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::fault::Fault;
-use crate::room::sockets::{self, BOUND, Dialect};
 use crate::room::said::Said;
+use crate::room::sockets::{self, BOUND, Dialect};
 use crate::room::way::Ask;
 use crate::room::{Inside, Room};
 use crate::session::Session;
@@ -34,17 +34,16 @@ pub(super) fn echoed(session: &Session) -> Result<(), Fault> {
     })
 }
 
-async fn one(
-    inside: &Inside,
-    dialect: Dialect,
-    typed: &[Vec<u8>],
-    code: u8,
-) -> Result<(), Fault> {
+async fn one(inside: &Inside, dialect: Dialect, typed: &[Vec<u8>], code: u8) -> Result<(), Fault> {
     let all = typed.concat();
-    // Where the end of input can be told, `cat` waits for it; else the command knows how much there is.
+    // Where the end of input can be told, `cat` waits for it; else the command knows how much comes, and says each piece
+    // again before it takes the next.
     let reads = match dialect.ends() {
         Some(_) => "cat".to_owned(),
-        None => format!("head -c {}", all.len()),
+        None => {
+            let heads = typed.iter().map(|piece| format!("head -c {}", piece.len()));
+            heads.collect::<Vec<_>>().join("; ")
+        }
     };
     let ask = Ask::line(format!("printf ready; {reads}; printf done >&2; exit {code}"));
     let mut socket = sockets::open(inside, dialect, &ask).await?;
