@@ -85,7 +85,9 @@ async fn read(inside: &Inside, reader: Reader, path: &str) -> Result<(), Fault> 
     reply.holds(!kernel, format!("{path:?} refused: it is the kernel's"), reply.summary())?;
     let kept = by_shell(inside, &words).await?;
     let followed = by_shell(inside, path).await?;
-    let same = [&kept, &followed].into_iter().flatten().any(|bytes| bytes[..] == got[..]);
+    // Below `/files` a path has no first slash, whether it is relative or not.
+    let rooted = by_shell(inside, &worked_out(&format!("/{path}"))).await?;
+    let same = [&kept, &followed, &rooted].into_iter().flatten().any(|bytes| bytes[..] == got[..]);
     reply.holds(
         same,
         format!("{reader:?} of {path:?}: what a command in the sandbox sees there, or a refusal"),

@@ -69,6 +69,8 @@ async fn check(
             });
         }
     }
+    // What is read again may begin after the word.
+    let last = &Last::Id(all.last().map(|event| event.id.clone()).unwrap_or_default());
     for (cut, name) in cuts {
         // Something must come after it, since the stream does not end.
         let Some(most) = all.len().checked_sub(2) else { continue };
