@@ -94,6 +94,15 @@ fn a_code_of_another_status_is_refused() {
 }
 
 #[test]
+fn a_code_is_looked_for_where_device_logins_have_it_too() {
+    let path = "/auth/cli/token";
+    let refused =
+        |code: &str| check(&Method::POST, path, 428, &headers(&[]), &json!({ "error": code }));
+    assert_eq!(refused("authorization_pending"), []);
+    assert_eq!(refused("access_denied"), [Kind::Code]);
+}
+
+#[test]
 fn headers_are_there_and_have_their_form() {
     let body = refusal("RATE_LIMITED");
     let limits =
