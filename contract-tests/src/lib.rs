@@ -16,8 +16,10 @@
 pub mod case;
 pub mod chapters;
 pub mod cli;
+pub mod draw;
 pub mod exchange;
 pub mod fault;
+pub mod gallery;
 pub mod model;
 pub mod report;
 pub mod room;

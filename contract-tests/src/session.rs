@@ -1,5 +1,7 @@
 //! A rule being checked: draws values, hands each to the property with a case of its own, and shrinks what breaks.
 
+mod each;
+
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -160,7 +162,13 @@ impl Session {
         self.handle.block_on(work(self.case()))
     }
 
-    fn keep(&self, fault: &Fault, input: String, case: &Case) {
+    /// Counts what was looked at without a request of its own.
+    pub fn looked(&self) {
+        self.drawn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keeps a broken rule with the exchanges of a case, for the report.
+    pub(crate) fn keep(&self, fault: &Fault, input: String, case: &Case) {
         if let Fault::Broken { expected, got, at } = fault {
             let (exchanges, secrets) = (case.exchanges(), case.secrets());
             let at = at.unwrap_or_else(|| exchanges.len().saturating_sub(1));

@@ -285,7 +285,10 @@ async fn look(client: &Client, path: &str, recipe: &Recipe) -> Result<Value, Fau
     let until = tokio::time::Instant::now() + PATIENCE;
     loop {
         let found = client.get(path).send().await?.needs(200)?.json()?;
-        if found.pointer(recipe.id).is_some() {
+        let is = |(pointer, value): (&str, &str)| {
+            found.pointer(pointer).and_then(Value::as_str) == Some(value)
+        };
+        if found.pointer(recipe.id).is_some() && recipe.until.is_none_or(is) {
             return Ok(found);
         }
         if tokio::time::Instant::now() > until {
@@ -294,6 +297,22 @@ async fn look(client: &Client, path: &str, recipe: &Recipe) -> Result<Value, Fau
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Whether the operation takes JSON and reads what is in it.
+pub fn reads_json(operation: &Operation) -> bool {
+    let media = operation.request_body().and_then(|body| body.media("application/json"));
+    media.is_some_and(|media| {
+        let schema = Contract::get().resolve(media.schema.value());
+        ["properties", "allOf", "anyOf", "oneOf"].iter().any(|part| schema.get(part).is_some())
+    })
+}
+
+/// A valid body that names nothing in particular, where the operation takes JSON.
+pub fn example(operation: &Operation) -> Option<Value> {
+    let (content_type, text) = requests::body(operation)?;
+    let text = fill::plain(&text, |_| Some("contract-nobody".to_owned()))?;
+    (content_type == "application/json").then(|| serde_json::from_str(&text).ok()).flatten()
 }
 
 #[cfg(test)]

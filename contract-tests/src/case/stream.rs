@@ -8,9 +8,12 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use super::Sending;
 use super::sending::Sent;
+use super::{Reply, Sending};
 use crate::fault::Fault;
+
+/// A refusal is whole within this.
+const REFUSAL: Duration = Duration::from_secs(10);
 
 /// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,6 +118,22 @@ impl Stream {
     pub fn close(self) -> usize {
         let Self { sent, status, headers, heard, .. } = self;
         sent.done(status, &headers, heard.freeze())
+    }
+
+    /// Hangs up, and gives what was answered: without a body when it is a stream or a socket, whole when it is a refusal.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn head(mut self) -> Result<Reply, Fault> {
+        if self.status >= 300 {
+            self.rest(REFUSAL).await?;
+        }
+        let Self { sent, status, headers, heard, .. } = self;
+        let body = if status >= 300 { heard.freeze() } else { Bytes::new() };
+        let case = sent.client.case().clone();
+        let (method, path) = (sent.method.clone(), sent.path.clone());
+        let at = sent.done(status, &headers, body.clone());
+        Ok(Reply { case, method, path, status, headers, body, at })
     }
 
     /// What was heard so far.

@@ -1,6 +1,121 @@
-//! Which status says what.
+//! Status codes (`api-reference`, overview and errors).
 
-use crate::rule::Rule;
+mod gone;
+mod met;
+mod refused;
+
+use crate::rule::{Chapter, Level, Need, Rule};
 
 /// The rules.
-pub const RULES: &[Rule] = &[];
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "STA-001",
+        chapter: Chapter::StatusCodes,
+        sentence: "What creates something answers 201.",
+        source: "api-reference",
+        level: Level::Documented,
+        how: "Sends a valid request to every operation that the contract answers with 201, in a populated organization.",
+        needs: &[Need::Machines],
+        cases: 1,
+        check: met::created,
+    },
+    Rule {
+        id: "STA-002",
+        chapter: Chapter::StatusCodes,
+        sentence: "Every status is one that the operation declares.",
+        source: "api-reference",
+        level: Level::Documented,
+        how: "Sends every operation a valid request and several that must be refused, and looks the status up in the contract.",
+        needs: &[Need::Machines],
+        cases: 1,
+        check: met::declared,
+    },
+    Rule {
+        id: "STA-003",
+        chapter: Chapter::StatusCodes,
+        sentence: "An id that nothing has is answered 404, with the code of its kind.",
+        source: "api-reference",
+        level: Level::Documented,
+        how: "Sends every operation with an id in its path a request about an id that nothing has.",
+        needs: &[Need::Machines],
+        cases: 1,
+        check: refused::unknown,
+    },
+    Rule {
+        id: "STA-004",
+        chapter: Chapter::StatusCodes,
+        sentence: "What was deleted is answered 404.",
+        source: "api-reference",
+        level: Level::Documented,
+        how: "Makes one of every kind that can be deleted, deletes it, and asks for it.",
+        needs: &[Need::Machines],
+        cases: 1,
+        check: gone::unreadable,
+    },
+    Rule {
+        id: "STA-005",
+        chapter: Chapter::StatusCodes,
+        sentence: "Deleting what was deleted is answered 404.",
+        source: "chosen",
+        level: Level::Chosen,
+        how: "Makes one of every kind that can be deleted, and deletes it twice.",
+        needs: &[Need::Machines],
+        cases: 1,
+        check: gone::twice,
+    },
+    Rule {
+        id: "STA-006",
+        chapter: Chapter::StatusCodes,
+        sentence: "A bad query parameter is refused with 400, a body that is not the object it should be with 422.",
+        source: "chosen",
+        level: Level::Chosen,
+        how: "Asks every list for the page `x`, and sends every operation that takes JSON an array.",
+        needs: &[Need::Machines],
+        cases: 1,
+        check: refused::unreadable,
+    },
+    Rule {
+        id: "STA-007",
+        chapter: Chapter::StatusCodes,
+        sentence: "A body over the limit is refused with 413.",
+        source: "api-reference",
+        level: Level::Documented,
+        how: "Announces a body of a gigabyte to every operation that takes JSON, and sends its beginning.",
+        needs: &[],
+        cases: 1,
+        check: refused::too_large,
+    },
+    Rule {
+        id: "STA-008",
+        chapter: Chapter::StatusCodes,
+        sentence: "HEAD is answered as GET, without a body.",
+        source: "chosen",
+        level: Level::Chosen,
+        how: "Sends HEAD where the contract has a GET that ends, and compares status and content type.",
+        needs: &[Need::Machines],
+        cases: 1,
+        check: met::head,
+    },
+    Rule {
+        id: "STA-009",
+        chapter: Chapter::StatusCodes,
+        sentence: "A route of the API that is not built is answered 501, and says so.",
+        source: "chosen",
+        level: Level::Chosen,
+        how: "Asks for routes that the published reference has and the contract does not describe.",
+        needs: &[],
+        cases: 1,
+        check: refused::unbuilt,
+    },
+    Rule {
+        id: "STA-010",
+        chapter: Chapter::StatusCodes,
+        sentence: "The Location of a 201 leads to what was made.",
+        source: "chosen",
+        level: Level::Chosen,
+        how: "Creates one of everything whose answer has a Location, and follows it.",
+        needs: &[Need::Machines],
+        cases: 1,
+        check: met::location,
+    },
+];

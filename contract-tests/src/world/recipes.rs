@@ -21,6 +21,8 @@ pub(super) struct Recipe {
     pub name: Option<&'static str>,
     /// Where it is looked up, when the answer does not tell it.
     pub found: Option<&'static str>,
+    /// What is to stand where before it can be used.
+    pub until: Option<(&'static str, &'static str)>,
 }
 
 impl Recipe {
@@ -44,7 +46,17 @@ fn is_kind(name: &str) -> bool {
 }
 
 const fn post(kind: &'static str, path: &'static str, body: &'static str) -> Recipe {
-    Recipe { kind, count: 1, method: "POST", path, body, id: "/data/id", name: None, found: None }
+    Recipe {
+        kind,
+        count: 1,
+        method: "POST",
+        path,
+        body,
+        id: "/data/id",
+        name: None,
+        found: None,
+        until: None,
+    }
 }
 
 const fn put(kind: &'static str, path: &'static str, body: &'static str) -> Recipe {
@@ -134,7 +146,13 @@ pub(super) const RECIPES: &[Recipe] = &[
         "/sandbox-templates",
         r#"{"name":"<given>","build_spec":{"from":"miosa-sandbox"}}"#,
     )),
-    Recipe { count: 2, ..post("template_build", "/sandbox-templates/<template>/builds", "{}") },
+    Recipe {
+        count: 2,
+        id: "/data/0/id",
+        found: Some("/sandbox-templates/<template>/builds"),
+        until: Some(("/data/0/state", "ready")),
+        ..post("template_build", "/sandbox-templates/<template>/builds", "{}")
+    },
     Recipe {
         id: "/device_code",
         name: Some("/user_code"),

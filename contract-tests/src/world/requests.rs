@@ -90,6 +90,7 @@ const BODIES: &[(&str, &str)] = &[
     ("signalProcess", r#"{"signal":"SIGCONT"}"#),
     ("runCommandInSandbox", r#"{"command":"echo hello","cwd":"/workspace"}"#),
     ("createPreview", r#"{"port":3001,"visibility":"private"}"#),
+    ("startSandboxTemplate", r#"{"start_command":"sleep 600","port":<port>}"#),
     ("createService", r#"{"name":"<fresh>","command":"sleep 600","restart":"on-failure"}"#),
     ("updateSandbox", r#"{"name":"<fresh>"}"#),
 ];
@@ -135,10 +136,18 @@ pub(super) fn body(operation: &Operation) -> Option<(&'static str, String)> {
     Some((media.content_type, example.to_string()))
 }
 
+/// What must be there although no request names it.
+const UNNAMED: &[(&str, &str)] = &[
+    ("promoteSandboxTemplate", "<template_build>"),
+    ("rollbackSandboxTemplate", "<template_build>"),
+];
+
 /// All texts that may name something.
 pub(super) fn texts(operation: &Operation) -> Vec<String> {
+    let unnamed = UNNAMED.iter().filter(|(id, _)| *id == operation.id());
+    let unnamed = unnamed.map(|(_, text)| *text).collect();
     let body = body(operation).map(|(_, text)| text).unwrap_or_default();
-    vec![path(operation), query(operation).to_owned(), body]
+    vec![path(operation), query(operation).to_owned(), body, unnamed]
 }
 
 /// The operations that the tables name.
