@@ -7,6 +7,7 @@ pub mod sending;
 pub mod socket;
 pub mod stream;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -73,12 +74,19 @@ impl Case {
             credential: Some(credential),
             headers: Vec::new(),
             apart: false,
+            place: None,
         }
     }
 
     /// A client without a credential, from an address of its own where that can be had.
     pub fn anonymous(&self) -> Client {
-        Client { case: self.clone(), credential: None, headers: Vec::new(), apart: true }
+        Client {
+            case: self.clone(),
+            credential: None,
+            headers: Vec::new(),
+            apart: true,
+            place: None,
+        }
     }
 
     /// A name that nothing else of this run has, for instance `contract-4f1e-3`.
@@ -120,6 +128,7 @@ pub struct Client {
     credential: Option<Credential>,
     headers: Vec<(String, String)>,
     apart: bool,
+    place: Option<IpAddr>,
 }
 
 impl Client {
@@ -137,6 +146,12 @@ impl Client {
     /// The server.
     pub fn target(&self) -> &Arc<Target> {
         &self.case.0.target
+    }
+
+    /// The same in another case, whose record its requests go to.
+    #[must_use]
+    pub fn in_case(&self, case: &Case) -> Self {
+        Self { case: case.clone(), ..self.clone() }
     }
 
     /// The secret, for rules about secrets.
@@ -168,6 +183,12 @@ impl Client {
         let mut other = self.clone();
         other.headers.push((name.to_owned(), value.to_owned()));
         other
+    }
+
+    /// The same with every request from one address, where that can be had; each on a connection of its own.
+    #[must_use]
+    pub fn from_one_place(&self) -> Self {
+        Self { apart: true, place: self.target().place(), ..self.clone() }
     }
 
     /// A request, to be added to and sent. The path is below the API's base: `/sandboxes`; one that begins with
@@ -242,6 +263,10 @@ impl Client {
 
     pub(crate) fn headers(&self) -> &[(String, String)] {
         &self.headers
+    }
+
+    pub(crate) fn place(&self) -> Option<IpAddr> {
+        self.place
     }
 
     pub(crate) fn is_apart(&self) -> bool {

@@ -227,12 +227,21 @@ impl Target {
     /// A connection of its own; from another address of this computer when both ends are on it, because servers count
     /// by address whoever brings no credential.
     pub(crate) fn connector(&self, apart: bool) -> Connector {
-        let source = (apart && self.address.is_loopback()).then(|| {
+        Connector::new(self.address.clone(), if apart { self.place() } else { None })
+    }
+
+    /// A connection from there.
+    pub(crate) fn connector_from(&self, place: IpAddr) -> Connector {
+        Connector::new(self.address.clone(), Some(place))
+    }
+
+    /// An address of this computer that nothing of this run has been sent from, when the server is on it, too.
+    pub(crate) fn place(&self) -> Option<IpAddr> {
+        self.address.is_loopback().then(|| {
             let n = self.sources.fetch_add(1, Ordering::Relaxed) % 0x00fe_fefe + 0x0101;
             let [_, a, b, c] = n.to_be_bytes();
             IpAddr::V4(Ipv4Addr::new(127, a.wrapping_add(1).max(1), b, c.max(1)))
-        });
-        Connector::new(self.address.clone(), source)
+        })
     }
 
     /// The credential of a case's organization with this number, 0 the first.
@@ -294,6 +303,11 @@ impl Target {
             }
             _ => None,
         })
+    }
+
+    /// Whether sandboxes can run there.
+    pub fn has_machines(&self) -> bool {
+        self.machines
     }
 
     /// How many cases a rule that wants this many may have.

@@ -36,19 +36,40 @@ pub struct Raw {
 }
 
 impl Client {
-    /// Sends a request as bytes. `None` when the server closes the connection without an answer, which is its right.
+    /// Sends a request, or as much of its bytes as said, and hangs up without hearing the answer.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when neither an answer nor an end comes within the bound.
-    pub async fn raw(&self, raw: Raw, bound: Duration) -> Result<Option<Reply>, Fault> {
+    /// [`Fault::Broken`] when the server cannot be reached.
+    pub async fn cut_off(&self, raw: Raw, most: usize) -> Result<(), Fault> {
         let target = self.target().clone();
         let path = String::from_utf8_lossy(&raw.target).into_owned();
         target.ledger.permit(&raw.method, &path)?;
         target.turn().await?;
-        let mut head = format!("{} {}", raw.method, target.address.prefix()).into_bytes();
+        let mut bytes = self.head(&raw);
+        bytes.extend_from_slice(&raw.body);
+        bytes.truncate(most);
+        let mut sent = self.sent(raw, path);
+        let talk = async {
+            let mut wire = target.connector(self.is_apart()).connect().await?;
+            wire.write_all(&bytes).await?;
+            wire.flush().await
+        };
+        match tokio::time::timeout(crate::target::BOUND, talk).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(sent.failed(&error.to_string())),
+            Err(_) => return Err(sent.failed("the server took no bytes")),
+        }
+        sent.exchange.failure = Some("hung up before the answer".to_owned());
+        self.case().record(sent.exchange);
+        Ok(())
+    }
+
+    fn head(&self, raw: &Raw) -> Vec<u8> {
+        let address = &self.target().address;
+        let mut head = format!("{} {}", raw.method, address.prefix()).into_bytes();
         head.extend_from_slice(&raw.target);
         head.extend_from_slice(b" HTTP/1.1\r\n");
-        let mut lines = format!("Host: {}\r\n", target.address.authority());
+        let mut lines = format!("Host: {}\r\n", address.authority());
         if let Some(credential) = self.credential() {
             lines += &format!("Authorization: Bearer {}\r\n", credential.secret);
         }
@@ -58,15 +79,19 @@ impl Client {
         let length = raw.declared.unwrap_or(raw.body.len());
         lines += &format!("Content-Length: {length}\r\nConnection: close\r\n\r\n");
         head.extend_from_slice(lines.as_bytes());
-        let sent = Sent {
+        head
+    }
+
+    fn sent(&self, raw: Raw, path: String) -> Sent {
+        Sent {
             client: self.clone(),
             exchange: Exchange {
                 at: Utc::now(),
                 credential: self.credential().map(|credential| credential.variable.clone()),
                 method: raw.method.to_string(),
-                url: target.address.api(&path),
+                url: self.target().address.api(&path),
                 headers: raw.headers,
-                body: raw.body.clone(),
+                body: raw.body,
                 peculiar: Some(raw.peculiar),
                 answer: None,
                 failure: None,
@@ -75,14 +100,27 @@ impl Client {
             method: raw.method,
             path,
             since: Instant::now(),
-        };
+        }
+    }
+
+    /// Sends a request as bytes. `None` when the server closes the connection without an answer, which is its right.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`] when neither an answer nor an end comes within the bound.
+    pub async fn raw(&self, raw: Raw, bound: Duration) -> Result<Option<Reply>, Fault> {
+        let target = self.target().clone();
+        let path = String::from_utf8_lossy(&raw.target).into_owned();
+        target.ledger.permit(&raw.method, &path)?;
+        target.turn().await?;
+        let (head, body, hang_up) = (self.head(&raw), raw.body.clone(), raw.hang_up);
+        let sent = self.sent(raw, path);
         let talk = async {
             let mut wire = target.connector(self.is_apart()).connect().await?;
             // A server may answer and close before it has read everything.
             let written = async {
                 wire.write_all(&head).await?;
-                wire.write_all(&raw.body).await?;
-                if raw.hang_up { wire.shutdown().await } else { wire.flush().await }
+                wire.write_all(&body).await?;
+                if hang_up { wire.shutdown().await } else { wire.flush().await }
             }
             .await;
             let mut said = Vec::new();

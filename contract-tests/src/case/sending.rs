@@ -217,7 +217,11 @@ impl Prepared {
         let target = sent.client.target().clone();
         let response = if apart {
             let alone = async {
-                let wire = target.connector(true).connect().await;
+                let connector = match sent.client.place() {
+                    Some(place) => target.connector_from(place),
+                    None => target.connector(true),
+                };
+                let wire = connector.connect().await;
                 let wire = wire.map_err(|error| error.to_string())?;
                 let (mut sender, connection) =
                     hyper::client::conn::http1::handshake(TokioIo::new(wire))
