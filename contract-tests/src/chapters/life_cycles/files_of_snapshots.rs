@@ -116,7 +116,8 @@ async fn holds(
     );
     let body = json!({ "command": script });
     let reply = client.post(format!("{sandbox}/exec"), body).send().await?.expect(200)?;
-    let expected: String = files.iter().map(|(name, text)| format!("{name}={text};")).collect();
+    let files: Vec<String> = files.iter().map(|(name, text)| format!("{name}={text};")).collect();
+    let expected = files.concat();
     let said = reply.text("stdout")?;
     reply.holds(said == expected, format!("{how}: {expected:?}"), format!("{said:?}"))
 }
