@@ -21,6 +21,7 @@ use wire::{Body, Connector};
 
 use crate::case::Case;
 use crate::fault::Fault;
+use crate::populated::Populated;
 use crate::rule::{Level, Need, Rule};
 
 /// No answer takes longer, unless a rule says so.
@@ -93,6 +94,8 @@ pub struct Target {
     pub ledger: Ledger,
     /// The mark of this run, in names and in `metadata.contract_run`.
     pub run: String,
+    /// The organization that rules look at together.
+    pub(crate) populated: tokio::sync::OnceCell<Result<Populated, Fault>>,
     keys: Keys,
     pool: Pool<Connector, Body>,
     pace: Pace,
@@ -127,6 +130,7 @@ impl Target {
             profile,
             limits,
             run,
+            populated: tokio::sync::OnceCell::new(),
             keys,
             pool,
             pace,
@@ -199,6 +203,16 @@ impl Target {
         tokio::time::timeout(BOUND, asked)
             .await
             .unwrap_or_else(|_| Err(unusable("no answer within 30 s".to_owned())))
+    }
+
+    /// Whether sandboxes run on it.
+    pub fn has_machines(&self) -> bool {
+        self.machines
+    }
+
+    /// Whether any well-formed key works: what looks like a key then is one.
+    pub fn takes_any_key(&self) -> bool {
+        matches!(self.keys, Keys::Free)
     }
 
     /// The pool of connections.
