@@ -69,7 +69,7 @@ pub const RULES: &[Rule] = &[
         how: "Makes something with a drawn name as one organization, looks it up as another by every way that takes a name, \
               and then makes it there under the same name.",
         needs: &[Need::Fresh, Need::Second],
-        cases: 12,
+        cases: 1,
         check: names::free,
     },
     Rule {

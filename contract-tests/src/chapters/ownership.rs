@@ -17,7 +17,7 @@ pub const RULES: &[Rule] = &[
         how: "Draws an operation that takes these fields and ids that are there and that are not, and looks where what was \
               made is found.",
         needs: &[],
-        cases: 12,
+        cases: 1,
         check: selectors::by_id,
     },
     Rule {
@@ -29,7 +29,7 @@ pub const RULES: &[Rule] = &[
         how: "Sends creates with the same new slug or external id, one after another or all at once, and counts the \
               workspaces and projects that came of it.",
         needs: &[],
-        cases: 6,
+        cases: 1,
         check: places::made_once,
     },
     Rule {
@@ -41,7 +41,7 @@ pub const RULES: &[Rule] = &[
         how: "Draws texts as external ids, some beginning like others or differing in case, makes workspaces, projects or \
               sandboxes with them, and compares each list that is filtered by one of them with what was made.",
         needs: &[],
-        cases: 12,
+        cases: 2,
         check: external::filters,
     },
     Rule {
@@ -64,7 +64,7 @@ pub const RULES: &[Rule] = &[
         how: "Draws two selectors that name different workspaces or projects, and reads workspaces, projects and sandboxes \
               before and after.",
         needs: &[Need::Fresh],
-        cases: 16,
+        cases: 2,
         check: selectors::contradicting,
     },
     Rule {
@@ -75,7 +75,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Observed,
         how: "Makes things without a selector, with and without X-MIOSA-Workspace, and looks where they are.",
         needs: &[Need::Fresh],
-        cases: 3,
+        cases: 1,
         check: places::usual,
     },
 ];

@@ -1,10 +1,10 @@
 //! Names that another organization has.
 
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::case::Client;
 use crate::case::made::id;
+use crate::each::each;
 use crate::fault::Fault;
 use crate::session::Session;
 
@@ -23,29 +23,35 @@ enum Named {
 
 /// ISO-005.
 pub(super) fn free(session: &Session) -> Result<(), Fault> {
-    use Named::{
-        ExternalProject, ExternalWorkspace, KeyPreset, ProjectSlug, Sandbox, Template,
-        WorkspaceName, WorkspaceSlug,
-    };
-    let cheap = vec![
-        WorkspaceName,
-        WorkspaceSlug,
-        ExternalWorkspace,
-        ExternalProject,
-        ProjectSlug,
-        KeyPreset,
-        Template,
-    ];
-    let drawn = if session.target.has_machines() {
-        prop_oneof![9 => prop::sample::select(cheap), 1 => Just(Sandbox)].boxed()
-    } else {
-        prop::sample::select(cheap).boxed()
-    };
-    session.forall((drawn, "[a-z]{3,8}"), async |case, (named, word)| {
+    let mut all = Named::ALL.to_vec();
+    if session.target.has_machines() {
+        all.push(Named::Sandbox);
+    }
+    session.forall((each(all), "[a-z]{3,8}"), async |case, (all, word)| {
         let (one, other) = (case.organization()?, case.organization()?);
-        let name = format!("{word}-{}", case.name());
-        let theirs = one.make(named.path(), named.body(&one, &name).await?).await?;
-        for place in named.places(&name) {
+        for named in all.iter() {
+            named.is_free(&one, &other, &word).await?;
+        }
+        Ok(())
+    })
+}
+
+impl Named {
+    const ALL: [Self; 7] = [
+        Self::WorkspaceName,
+        Self::WorkspaceSlug,
+        Self::ExternalWorkspace,
+        Self::ExternalProject,
+        Self::ProjectSlug,
+        Self::KeyPreset,
+        Self::Template,
+    ];
+
+    /// The one makes it; the other does not find it, and makes it, too.
+    async fn is_free(self, one: &Client, other: &Client, word: &str) -> Result<(), Fault> {
+        let name = format!("{word}-{}", one.case().name());
+        let theirs = one.make(self.path(), self.body(one, &name).await?).await?;
+        for place in self.places(&name) {
             let reply = other.get(&place).send().await?;
             if reply.status == 200 {
                 let items = reply.items()?;
@@ -54,19 +60,18 @@ pub(super) fn free(session: &Session) -> Result<(), Fault> {
                 reply.refused(404)?;
             }
         }
-        let body = named.body(&other, &name).await?;
-        let reply = other.post(named.path(), body).send().await?;
-        let own = reply.expect(201)?;
-        let (mine, yours) = (own.data()?, &theirs);
-        let differ = mine["id"] != yours["id"] || mine["id"].is_null();
+        let body = self.body(other, &name).await?;
+        let own = other.post(self.path(), body).send().await?.expect(201)?;
+        let mine = own.data()?;
+        let differ = mine["id"] != theirs["id"] || mine["id"].is_null();
         own.holds(differ, "another id than the other organization's", own.summary())?;
-        if let Some(place) = named.record(&theirs)? {
+        if let Some(place) = self.record(&theirs)? {
             let kept = one.get(place).send().await?.expect(200)?.data()?;
             let same = kept["id"] == theirs["id"] && kept["name"] == theirs["name"];
             own.holds(same, "what the other organization has, as it was", kept.to_string())?;
         }
         Ok(())
-    })
+    }
 }
 
 impl Named {

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::case::made::id;
 use crate::case::{Case, Client};
-use crate::fault::Fault;
+use crate::each::each;
+use crate::fault::{Fault, holds};
 use crate::session::Session;
 
 /// What carries external ids, and by which field it is filtered.
@@ -16,6 +17,12 @@ struct Filtered {
     list: &'static str,
     field: &'static str,
 }
+
+/// By the same two ids, of what runs.
+const SANDBOXES: [Filtered; 2] = [
+    Filtered { list: "/sandboxes", field: "external_user_id" },
+    Filtered { list: "/sandboxes", field: "external_project_id" },
+];
 
 const PLATFORM: [Filtered; 4] = [
     Filtered { list: "/workspaces", field: "external_workspace_id" },
@@ -42,42 +49,58 @@ fn texts() -> impl Strategy<Value = Vec<String>> {
 
 /// OWN-003.
 pub(super) fn filters(session: &Session) -> Result<(), Fault> {
-    let what = prop::sample::select(PLATFORM.to_vec());
-    session.forall((what, texts()), async |case, (what, texts)| {
+    let mut all = PLATFORM.to_vec();
+    if session.target.has_machines() {
+        all.extend(SANDBOXES.get(..1).unwrap_or_default());
+    }
+    session.forall((each(all), texts()), async |case, (all, texts)| {
         let client = case.organization()?;
         // Each text once: what is named twice is one workspace.
         let texts: BTreeSet<String> = texts.into_iter().collect();
-        let mut made = Vec::new();
-        for text in &texts {
-            let record = what.make(&case, &client, text).await?;
-            let expected = format!("{} as it was given, {text:?}", what.field);
-            let same = record[what.field] == json!(text);
-            crate::fault::holds(same, expected, record[what.field].to_string())?;
-            made.push((text, id(&record)?));
-        }
-        for text in &texts {
-            let path = format!("{}?page_size=100&{}={}", what.list, what.field, encoded(text));
-            let list = client.get(path).send().await?.expect(200)?;
-            let found = list.items()?;
-            let found: BTreeSet<String> = found.iter().map(id).collect::<Result<_, _>>()?;
-            let wanted = made.iter().filter(|(of, _)| *of == text).map(|(_, id)| id.clone());
-            let wanted: BTreeSet<String> = wanted.collect();
-            let expected = format!("{wanted:?} for {} {text:?}", what.field);
-            list.holds(found == wanted, expected, format!("{found:?}"))?;
-            let total = list.json()?["page"]["total"].clone();
-            list.holds(
-                total == json!(wanted.len()),
-                format!("total {}", wanted.len()),
-                total.to_string(),
-            )?;
+        for what in all.iter() {
+            let runs = what.list == "/sandboxes";
+            let texts: Vec<_> = texts.iter().take(if runs { 2 } else { texts.len() }).collect();
+            let mut made = Vec::new();
+            for text in &texts {
+                let record = what.make(&case, &client, text).await?;
+                let given = record[what.field].clone();
+                let expected = format!("{} as it was given, {text:?}", what.field);
+                holds(given == json!(text), expected, given.to_string())?;
+                made.push(((*text).clone(), id(&record)?));
+            }
+            what.finds(&client, &made).await?;
+            if runs {
+                let [_, also] = SANDBOXES;
+                also.finds(&client, &made).await?;
+            }
         }
         Ok(())
     })
 }
 
 impl Filtered {
+    /// The list by each text is what was made with it.
+    async fn finds(self, client: &Client, made: &[(String, String)]) -> Result<(), Fault> {
+        for (text, _) in made {
+            let path = format!("{}?page_size=100&{}={}", self.list, self.field, encoded(text));
+            let list = client.get(path).send().await?.expect(200)?;
+            let found: BTreeSet<String> = list.items()?.iter().map(id).collect::<Result<_, _>>()?;
+            let wanted: BTreeSet<String> =
+                made.iter().filter(|(of, _)| of == text).map(|(_, id)| id.clone()).collect();
+            let expected = format!("{wanted:?} for {} {text:?}", self.field);
+            list.holds(found == wanted, expected, format!("{found:?}"))?;
+            let total = list.json()?["page"]["total"].clone();
+            let expected = format!("total {}", wanted.len());
+            list.holds(total == json!(wanted.len()), expected, total.to_string())?;
+        }
+        Ok(())
+    }
+
     async fn make(self, case: &Case, client: &Client, text: &str) -> Result<Value, Fault> {
         let mut body = json!({ "name": case.name(), self.field: text });
+        if self.list == "/sandboxes" {
+            body["external_project_id"] = text.into();
+        }
         if self.list == "/projects" && self.field == "external_project_id" {
             body["workspace_id"] = client.workspace().await?["id"].clone();
         }

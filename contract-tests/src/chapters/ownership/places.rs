@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::case::made::{at_once, field, id};
 use crate::case::{Client, Sending};
+use crate::each::each;
 use crate::fault::{Fault, holds};
 use crate::operations::{Op, sweep};
 use crate::populated;
@@ -27,22 +27,28 @@ enum New {
 
 /// OWN-002.
 pub(super) fn made_once(session: &Session) -> Result<(), Fault> {
-    let cheap = prop::sample::select(vec![
-        New::ExternalWorkspace,
-        New::ExternalItself,
-        New::ExternalProject,
-    ]);
-    let cheap = (cheap, 2_usize..=6);
-    let drawn = if session.target.has_machines() {
-        prop_oneof![5 => cheap, 1 => (Just(New::Slugs), Just(2_usize))].boxed()
-    } else {
-        cheap.boxed()
-    };
-    session.forall((drawn, any::<bool>()), async |case, ((new, times), together)| {
+    let mut all = vec![New::ExternalWorkspace, New::ExternalItself, New::ExternalProject];
+    if session.target.has_machines() {
+        all.push(New::Slugs);
+    }
+    let ways: Vec<_> = all.iter().flat_map(|new| [(*new, true), (*new, false)]).collect();
+    session.forall((each(ways), 2_usize..=5), async |case, (ways, times)| {
         let client = case.organization()?;
-        let name = case.name();
+        for (new, together) in ways.iter() {
+            // Two that run will do.
+            let times = if *new == New::Slugs { 2 } else { times };
+            new.once(&client, times, *together).await?;
+        }
+        Ok(())
+    })
+}
+
+impl New {
+    /// Names it several times, all at once or one after another: there is one of it.
+    async fn once(self, client: &Client, times: usize, together: bool) -> Result<(), Fault> {
+        let name = client.case().name();
         let workspace = client.workspace().await?;
-        let ask = || new.ask(&client, &name, &workspace["id"]);
+        let ask = || self.ask(client, &name, &workspace["id"]);
         let replies = if together {
             at_once((0..times).map(|_| ask())).await?
         } else {
@@ -52,32 +58,32 @@ pub(super) fn made_once(session: &Session) -> Result<(), Fault> {
             }
             replies
         };
+        let fields: &[&str] = match self {
+            Self::ExternalWorkspace => &["workspace_id"],
+            Self::ExternalItself | Self::ExternalProject => &["id"],
+            Self::Slugs => &["workspace_id", "project_id"],
+        };
         let mut owners = BTreeSet::new();
         for reply in &replies {
             let made = matches!(reply.status, 200 | 201);
             reply.holds(made, "200 or 201", reply.summary())?;
             let record = reply.data()?;
-            let fields: &[&str] = match new {
-                New::ExternalWorkspace => &["workspace_id"],
-                New::ExternalItself | New::ExternalProject => &["id"],
-                New::Slugs => &["workspace_id", "project_id"],
-            };
             owners.insert(fields.iter().map(|it| record[*it].to_string()).collect::<Vec<_>>());
         }
         let expected = format!("one place for {times} requests that name it");
         holds(owners.len() == 1, expected.clone(), format!("{owners:?}"))?;
-        let (list, of) = match new {
-            New::ExternalWorkspace | New::ExternalItself => {
+        let (list, of) = match self {
+            Self::ExternalWorkspace | Self::ExternalItself => {
                 ("/workspaces", "external_workspace_id")
             }
-            New::ExternalProject => ("/projects", "external_project_id"),
-            New::Slugs => ("/workspaces", "slug"),
+            Self::ExternalProject => ("/projects", "external_project_id"),
+            Self::Slugs => ("/workspaces", "slug"),
         };
-        let items =
-            client.get(format!("{list}?page_size=100")).send().await?.needs(200)?.items()?;
+        let listed = client.get(format!("{list}?page_size=100")).send().await?;
+        let items = listed.needs(200)?.items()?;
         let named = items.iter().filter(|item| item[of] == json!(name)).count();
         holds(named == 1, expected, format!("{named} in GET {list} with {of} {name}"))
-    })
+    }
 }
 
 impl New {
@@ -131,44 +137,60 @@ pub(super) fn answers_say(session: &Session) -> Result<(), Fault> {
                 reply.holds(own == Some(workspace), expected, format!("it is in {own:?}"))?;
             }
         }
-        // What runs says both.
-        if lists.len() > 1 && world.has_machines() {
-            let sandbox = world.id("sandbox").unwrap_or_default();
-            let reply = client.get(format!("/sandboxes/{sandbox}")).send().await?.expect(200)?;
-            reply.text("workspace_id")?;
-            reply.text("project_id")?;
+        // What runs says both, from its first answer on.
+        if world.has_machines() {
+            let body = json!({ "name": case.name(), "project_id": world.id("project") });
+            let made = client.post("/sandboxes", body).send().await?.expect(201)?;
+            let place = format!("/sandboxes/{}", made.id()?);
+            for reply in [made, client.get(place).send().await?.expect(200)?] {
+                reply.text("workspace_id")?;
+                let project = reply.text("project_id")?;
+                let wanted = world.id("project").unwrap_or_default();
+                reply.holds(project == wanted, format!("project_id {wanted}"), project.clone())?;
+            }
         }
         Ok(())
     })
 }
 
+/// How a request says where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    HeaderId,
+    HeaderSlug,
+}
+
 /// OWN-006.
 pub(super) fn usual(session: &Session) -> Result<(), Fault> {
     let machines = session.target.has_machines();
-    session.forall((any::<bool>(), any::<bool>()), async |case, (named, by_slug)| {
+    let said = each(vec![Said::Nothing, Said::HeaderId, Said::HeaderSlug]);
+    session.forall(said, async |case, ways| {
         let client = case.organization()?;
-        let who = client.get("/whoami").send().await?.needs(200)?.data()?;
         let own = client.workspace().await?;
         let other = client.workspace().await?;
         let usual = usual_workspace(&client, &[id(&own)?, id(&other)?]).await?;
-        let (asking, wanted) = if named {
-            let header = if by_slug { field(&own, "slug")? } else { id(&own)? };
-            (client.with("X-MIOSA-Workspace", &header), id(&own)?)
-        } else {
-            (client.clone(), usual)
-        };
-        let mut paths = vec![("/tokens/scoped", json!({ "user_id": case.name() }))];
-        if named {
-            paths.push(("/projects", json!({ "name": case.name() })));
-        }
-        if machines && !by_slug {
-            paths.push(("/sandboxes", json!({ "name": case.name() })));
-        }
-        for (path, body) in paths {
-            let reply = asking.post(path, body).send().await?.expect(201)?;
-            let workspace = reply.text("workspace_id")?;
-            let expected = format!("it to be in workspace {wanted} of {who}");
-            reply.holds(workspace == wanted, expected, workspace.clone())?;
+        for said in ways.iter() {
+            let (asking, wanted) = match said {
+                Said::Nothing => (client.clone(), usual.clone()),
+                Said::HeaderId => (client.with("X-MIOSA-Workspace", &id(&own)?), id(&own)?),
+                Said::HeaderSlug => {
+                    (client.with("X-MIOSA-Workspace", &field(&own, "slug")?), id(&own)?)
+                }
+            };
+            let mut asked = vec![("/tokens/scoped", json!({ "user_id": case.name() }))];
+            if *said != Said::Nothing {
+                asked.push(("/projects", json!({ "name": case.name() })));
+            }
+            if machines && *said != Said::HeaderSlug {
+                asked.push(("/sandboxes", json!({ "name": case.name() })));
+            }
+            for (path, body) in asked {
+                let reply = asking.post(path, body).send().await?.expect(201)?;
+                let workspace = reply.text("workspace_id")?;
+                let expected = format!("it to be in workspace {wanted}");
+                reply.holds(workspace == wanted, expected, format!("it is in {workspace}"))?;
+            }
         }
         Ok(())
     })

@@ -1,12 +1,12 @@
 //! Workspace and project, named by id, slug and external id.
 
-use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::case::made::id;
-use crate::case::{Case, Client, Reply};
-use crate::fault::Fault;
+use crate::case::{Client, Reply};
+use crate::fault::{Fault, holds};
+use crate::operations::sweep;
 use crate::session::Session;
 
 /// What an id names.
@@ -33,43 +33,63 @@ enum Kind {
 /// OWN-001.
 pub(super) fn by_id(session: &Session) -> Result<(), Fault> {
     let machines = session.target.has_machines();
-    let kinds = vec![Kind::Project, Kind::Key, Kind::Token, Kind::EndUserKey];
-    let there = (0_usize..2).prop_map(Named::There);
-    let absent = prop_oneof![3 => Just(Named::Unknown), 1 => Just(Named::Nonsense)];
-    let cheap = (prop::sample::select(kinds), prop_oneof![there.clone(), absent.clone()]);
-    let refused = (prop::sample::select(vec![Kind::Sandbox, Kind::Batch]), absent);
-    // What runs costs more, and one of them will do.
-    let drawn = if machines {
-        prop_oneof![8 => cheap, 3 => refused, 1 => (Just(Kind::Sandbox), there)].boxed()
-    } else {
-        cheap.boxed()
-    };
-    session.forall((drawn, any::<bool>()), async |case, ((kind, named), by_project)| {
+    let absent = [Named::Unknown, Named::Nonsense];
+    let mut asked = Vec::new();
+    for kind in [Kind::Project, Kind::Key, Kind::Token, Kind::EndUserKey] {
+        asked.extend([Named::There(0), Named::There(1)].map(|named| (kind, false, named)));
+        asked.extend(absent.map(|named| (kind, false, named)));
+    }
+    if machines {
+        for kind in [Kind::Sandbox, Kind::Batch] {
+            asked.extend(absent.map(|named| (kind, false, named)));
+            asked.extend(absent.map(|named| (kind, true, named)));
+        }
+        // What runs costs more, and one of each will do.
+        asked.extend([
+            (Kind::Sandbox, false, Named::There(1)),
+            (Kind::Sandbox, true, Named::There(0)),
+        ]);
+    }
+    session.forall(sweep(session, asked), async |case, asked| {
         let client = case.organization()?;
         let here = Here::make(&client).await?;
-        let by_project = by_project && matches!(kind, Kind::Sandbox | Kind::Batch);
-        let of = if by_project { &here.projects } else { &here.workspaces };
+        for (kind, by_project, named) in asked.iter() {
+            here.holds_what_is_made(&client, *kind, *by_project, *named).await?;
+        }
+        Ok(())
+    })
+}
+
+impl Here {
+    /// Makes something in a place, or fails to in one that is not there.
+    async fn holds_what_is_made(
+        &self,
+        client: &Client,
+        kind: Kind,
+        by_project: bool,
+        named: Named,
+    ) -> Result<(), Fault> {
+        let of = if by_project { &self.projects } else { &self.workspaces };
         let value = match named {
             Named::There(place) => of[place].clone(),
             Named::Unknown => Uuid::new_v4().to_string(),
-            Named::Nonsense => case.name(),
+            Named::Nonsense => client.case().name(),
         };
         let field = if by_project { "project_id" } else { "workspace_id" };
-        let reply = kind.make(&case, &client, field, &value).await?;
+        let reply = kind.make(client, field, &value).await?;
         let Named::There(place) = named else {
             let refused = matches!(reply.status, 400 | 404 | 422);
             let expected = format!("404 or 422 for a {field} that is not there");
             reply.holds(refused, expected, reply.summary())?;
-            reply.refusal()?;
-            return Ok(());
+            return reply.refusal().map(drop);
         };
         let made = reply.expect(201)?;
         let record = made.data()?;
-        let workspace = &here.workspaces[place];
+        let workspace = &self.workspaces[place];
         let expected = format!("it to be in workspace {workspace}");
         made.holds(record["workspace_id"] == json!(workspace), expected, record.to_string())?;
         if by_project {
-            let project = &here.projects[place];
+            let project = &self.projects[place];
             let expected = format!("it to be in project {project}");
             made.holds(record["project_id"] == json!(project), expected, record.to_string())?;
         }
@@ -80,18 +100,12 @@ pub(super) fn by_id(session: &Session) -> Result<(), Fault> {
             list.holds(there, "the project among those of its workspace", list.summary())?;
         }
         Ok(())
-    })
+    }
 }
 
 impl Kind {
-    async fn make(
-        self,
-        case: &Case,
-        client: &Client,
-        field: &str,
-        value: &str,
-    ) -> Result<Reply, Fault> {
-        let name = case.name();
+    async fn make(self, client: &Client, field: &str, value: &str) -> Result<Reply, Fault> {
+        let name = client.case().name();
         let (path, mut body) = match self {
             Self::Project => ("/projects", json!({ "name": name })),
             Self::Key => ("/api-keys", json!({ "name": name })),
@@ -162,72 +176,83 @@ enum Contradiction {
 /// OWN-005.
 pub(super) fn contradicting(session: &Session) -> Result<(), Fault> {
     use By::{External, Id, Slug};
-    let pairs = vec![
+    let mut all_of_them: Vec<_> = [
         (Id, Slug),
         (Id, External),
         (Slug, External),
         (Slug, Id),
         (External, Slug),
         (External, Id),
-    ];
-    let drawn = prop_oneof![
-        4 => prop::sample::select(pairs).prop_map(|(one, other)| Contradiction::Workspaces(one, other)),
-        2 => prop::sample::select(vec![Id, Slug, External]).prop_map(Contradiction::Elsewhere),
-        1 => Just(Contradiction::NewSlug),
-    ];
-    let paths = if session.target.has_machines() {
-        vec!["/sandboxes", "/sandboxes/batch", "/projects"]
-    } else {
-        vec!["/projects"]
-    };
-    session.forall((drawn, prop::sample::select(paths)), async |case, (drawn, path)| {
+    ]
+    .map(|(one, other)| Contradiction::Workspaces(one, other))
+    .into();
+    all_of_them.push(Contradiction::NewSlug);
+    let mut asked: Vec<_> = all_of_them.iter().map(|it| ("/projects", *it)).collect();
+    if session.target.has_machines() {
+        // A project has no project, what runs has one.
+        all_of_them.extend([Id, Slug, External].map(Contradiction::Elsewhere));
+        for path in ["/sandboxes", "/sandboxes/batch"] {
+            asked.extend(all_of_them.iter().map(|it| (path, *it)));
+        }
+    }
+    session.forall(sweep(session, asked), async |case, asked| {
         let client = case.organization()?;
         let here = Here::make(&client).await?;
+        let before = all(&client).await?;
+        for (path, contradiction) in asked.iter() {
+            let reply = client.post(*path, here.contradicting(&client, path, *contradiction));
+            let reply = reply.send().await?;
+            let refused = matches!(reply.status, 400 | 409 | 422);
+            let expected = "409 or 422 for selectors that contradict each other";
+            reply.holds(refused, expected, reply.summary())?;
+            reply.refusal()?;
+        }
+        let after = all(&client).await?;
+        holds(before == after, format!("nothing made, as before: {before}"), after.to_string())
+    })
+}
+
+impl Here {
+    /// A create that says two things.
+    fn contradicting(&self, client: &Client, path: &str, said: Contradiction) -> Value {
+        let name = client.case().name();
         let mut body = match path {
-            "/sandboxes/batch" => json!({ "count": 1, "name_prefix": case.name() }),
-            _ => json!({ "name": case.name() }),
+            "/sandboxes/batch" => json!({ "count": 1, "name_prefix": name }),
+            _ => json!({ "name": name }),
         };
         let mut say = |kind: &str, by: By, record: &Value| {
-            let (field, value) = match by {
-                By::Id => (format!("{kind}_id"), &record["id"]),
-                By::Slug => (format!("{kind}_slug"), &record["slug"]),
-                By::External => {
-                    let field = format!("external_{kind}_id");
-                    let value = &record[field.as_str()];
-                    (field, value)
-                }
+            let field = match by {
+                By::Id => format!("{kind}_id"),
+                By::Slug => format!("{kind}_slug"),
+                By::External => format!("external_{kind}_id"),
+            };
+            let value = match by {
+                By::Id => &record["id"],
+                By::Slug => &record["slug"],
+                By::External => &record[field.as_str()],
             };
             body[field] = value.clone();
         };
-        match drawn {
-            Contradiction::Workspaces(one, other) => {
-                say("workspace", one, &here.records[0]);
-                say("workspace", other, &here.records[1]);
-            }
+        say("workspace", said.first(), &self.records[0]);
+        match said {
+            Contradiction::Workspaces(_, other) => say("workspace", other, &self.records[1]),
             Contradiction::NewSlug => {
-                say("workspace", By::Id, &here.records[0]);
-                say("workspace", By::Slug, &json!({ "slug": case.name() }));
+                say("workspace", By::Slug, &json!({ "slug": client.case().name() }))
             }
-            Contradiction::Elsewhere(by) if path != "/projects" => {
-                say("workspace", by, &here.records[0]);
-                say("project", By::Id, &here.records[3]);
-            }
-            // A project has no project.
-            Contradiction::Elsewhere(_) => return Ok(()),
+            Contradiction::Elsewhere(_) => say("project", By::Id, &self.records[3]),
         }
-        let before = all(&client).await?;
-        let reply = client.post(path, body).send().await?;
-        let refused = matches!(reply.status, 400 | 409 | 422);
-        reply.holds(
-            refused,
-            "409 or 422 for selectors that contradict each other",
-            reply.summary(),
-        )?;
-        reply.refusal()?;
-        let after = all(&client).await?;
-        let expected = format!("nothing made, as before: {before}");
-        reply.holds(before == after, expected, after.to_string())
-    })
+        body
+    }
+}
+
+impl Contradiction {
+    /// How it names the first workspace.
+    fn first(self) -> By {
+        match self {
+            Self::Workspaces(by, _) | Self::Elsewhere(by) => by,
+            Self::NewSlug => By::Id,
+        }
+    }
 }
 
 /// The ids of all workspaces, projects and sandboxes.
