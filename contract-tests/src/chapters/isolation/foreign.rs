@@ -75,18 +75,16 @@ where
         let (owner, world) = populated::whole_or_for(&case, &operations).await?;
         let (outsider, clock) = outsider(&case, &owner).await?;
         let neighbour = Neighbour::of(world);
-        let mut sent = 0;
-        for op in operations.iter() {
-            sent += 1;
+        for (sent, op) in operations.iter().enumerate() {
+            if sent % WINDOW == WINDOW - 1 {
+                clock.breathe().await?;
+            }
             if !neighbour.is_named_by(*op) {
                 // What names nothing shows the outsider's own.
                 if *op.method() == Method::GET && op.is_paginated() {
                     neighbour.silent(&op.blank(&outsider).send().await?, "")?;
                 }
                 continue;
-            }
-            if sent % WINDOW == 0 {
-                clock.breathe().await?;
             }
             let Some((theirs, said)) = neighbour.request(&outsider, *op, true) else { continue };
             let Some((nobodys, _)) = neighbour.request(&outsider, *op, false) else { continue };
@@ -102,7 +100,7 @@ where
 /// What was answered for too many requests says nothing about what is another's.
 fn answered(reply: Reply) -> Result<Reply, Fault> {
     match reply.status {
-        429 => Err(Fault::unable(format!("too many requests: {}", reply.place()))),
+        429 => Err(Fault::unable(format!("{} answered {}", reply.place(), reply.summary()))),
         _ => Ok(reply),
     }
 }

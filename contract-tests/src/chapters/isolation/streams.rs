@@ -81,7 +81,7 @@ impl Deed {
             Self::Settings => {
                 let workspace = id(&client.workspace().await?)?;
                 let path = format!("/workspaces/{workspace}/settings");
-                let body = json!({ "settings": { "note": name } });
+                let body = json!({ "max_sandboxes": 50 });
                 client.put(path, body).send().await?.needs(200)?;
                 Ok(workspace)
             }
