@@ -102,7 +102,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Chosen,
         how: "Draws how Bearer is written and other schemes, with a key that works.",
         needs: &[],
-        cases: 16,
+        cases: 2,
         check: wrong::schemes,
     },
     Rule {
