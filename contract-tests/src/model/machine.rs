@@ -16,7 +16,7 @@ use super::{Step, World, steps};
 /// What is new is drawn so much rather than what was tried already.
 const NEW: u32 = 24;
 /// What is new and refused even more: it leaves the world where it is, so that all of it can be tried there.
-const REFUSED: u32 = 96;
+const REFUSED: u32 = 600;
 /// What is new and removes something: rather late, since nothing can be tried on what is gone.
 const END: u32 = 3;
 
@@ -58,7 +58,7 @@ impl<A: Alphabet> ReferenceStateMachine for Machine<A> {
         let weighted = trials.into_iter().map(|(trial, steps)| {
             let ends = trial.owed < 400 && steps.iter().any(Step::ends);
             let weight = match (world.tried.contains(&trial), ends) {
-                (true, _) => 1,
+                (true, _) => 2,
                 (false, false) if trial.owed >= 400 => REFUSED,
                 (false, false) => NEW,
                 (false, true) => END,
