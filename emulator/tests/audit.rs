@@ -136,6 +136,9 @@ async fn the_log_is_filtered_and_read_in_parts() {
     let rest = log(&client, &format!("after={}", first["next_cursor"].as_str().unwrap())).await;
     assert_eq!(rest.len(), 2);
     assert_eq!(log(&client, "page=2&per_page=4").await, rest);
+    // A last part that is full is the last all the same.
+    let last = client.get("/audit-log?page=2&page_size=3").await.json();
+    assert_eq!((last["data"].as_array().unwrap().len(), &last["next_cursor"]), (3, &Value::Null));
     client.get("/audit-log?since=yesterday").await.refused(400, "INVALID_PARAMETER");
 }
 

@@ -213,6 +213,32 @@ async fn pages_are_exact_however_they_are_asked_for() {
 }
 
 #[tokio::test]
+async fn lists_that_come_whole_have_pages_for_who_asks() {
+    let emulator = Emulator::start().await;
+    let client = emulator.client(KEY);
+    for list in ["/api-keys/presets", "/sandboxes/runtimes", "/sandbox-templates"] {
+        let whole = client.get(list).await.json()["data"].as_array().unwrap().clone();
+        assert!(whole.len() > 2, "{list}");
+        let mut seen = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let part = client.get(&format!("{list}?limit=2&cursor={cursor}")).await.json();
+            assert_eq!(part["page"]["total"], whole.len(), "{list}");
+            seen.extend(part["data"].as_array().unwrap().clone());
+            match part["next_cursor"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!(seen, whole, "{list}");
+        let second = client.get(&format!("{list}?page=2&page_size=2")).await.json();
+        assert_eq!(second["page"], json!({ "page": 2, "page_size": 2, "total": whole.len() }));
+        assert_eq!(second["data"][0], whole[2], "{list}");
+        client.get(&format!("{list}?page=0")).await.refused(400, "INVALID_PARAMETER");
+    }
+}
+
+#[tokio::test]
 async fn the_same_key_answers_the_same_for_24_hours_and_then_runs_again() {
     let emulator = emulator().await;
     let client = emulator.client("msk_test_a");
@@ -289,6 +315,29 @@ async fn many_at_once_with_one_key_are_one() {
     let ran = replies.iter().filter(|reply| !reply.headers.contains_key("idempotency-replayed"));
     assert_eq!(ran.count(), 1);
     assert_eq!(client.get("/workspaces").await.json()["page"]["total"], 2);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_leaves_no_key_that_nobody_answers() {
+    let emulator = emulator().await;
+    let client = emulator.client("msk_test_a");
+    let times = 40;
+    for n in 0..times {
+        let body = json!({ "name": format!("torn-{n}") }).to_string();
+        let request = format!(
+            "POST /api/v1/workspaces HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer msk_test_a\r\n\
+             Idempotency-Key: torn-{n}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            emulator.address,
+            body.len(),
+        );
+        let mut stream = tokio::net::TcpStream::connect(emulator.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        drop(stream);
+        create(&client, &format!("torn-{n}"), json!({ "name": format!("torn-{n}") }))
+            .await
+            .data(201);
+    }
+    assert_eq!(client.get("/workspaces").await.json()["page"]["total"], times + 1);
 }
 
 #[tokio::test]

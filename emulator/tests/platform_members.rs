@@ -69,6 +69,9 @@ async fn members_are_of_the_organization_and_are_found_by_either_id() {
             client.post("/workspaces", body).await.data(201)["id"].as_str().unwrap()
         )
     });
+    // Who made the organization is a member without a record; beyond the first page there is nobody.
+    let beyond = client.get(&format!("{one}/members?page=2")).await.json();
+    assert_eq!((&beyond["page"]["total"], &beyond["data"]), (&json!(1), &json!([])));
     let stranger = json!({ "user_id": "6f1b3c5e-0000-4000-8000-000000000000", "role": "member" });
     client.post(&format!("{one}/members"), stranger).await.refused(422, "NOT_TENANT_MEMBER");
     client.post(&format!("{one}/members"), json!({})).await.refused(422, "VALIDATION_FAILED");

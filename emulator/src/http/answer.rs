@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, ApiResult};
 use super::exchange::{Envelope, Exchange};
+use super::pagination::Portion;
 use crate::store::idempotency::Kept;
 use crate::store::{Listing, Resource, Tx};
 
@@ -138,6 +139,12 @@ impl Answer {
         let total = items.len() as u64;
         let size = u32::try_from(total).unwrap_or(u32::MAX).max(1);
         Self::List { items, plural, total, page: 1, size, next_cursor: None, meta: Map::new() }
+    }
+
+    /// 200 with a part of a list that was at hand as a whole.
+    pub fn portion(part: Portion, plural: &'static str) -> Self {
+        let Portion { items, total, page, size, next_cursor } = part;
+        Self::List { items, plural, total, page, size, next_cursor, meta: Map::new() }
     }
 
     /// The same answer as it is kept for replays and written to the client.

@@ -125,25 +125,26 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
     drop(content);
     let header = parts.headers.get("idempotency-key").cloned();
     let request = Request::from_parts(parts, Body::from(bytes));
-    let claimed = match claim(&app, &exchange, header, said).await {
-        Ok(Claimed::Run(turn)) => turn,
-        Ok(Claimed::Replay(response)) => return response,
-        Err(error) => return error.into_response(),
-    };
-    if claimed.is_none() && route.is_none_or(|route| route.ends_with_client) {
+    if header.is_none() && route.is_none_or(|route| route.ends_with_client) {
         return next.run(request).await;
     }
-    defect!(LeaverForgotten => {
-        let response = next.run(request).await;
-        let Some(turn) = claimed else { return response };
-        return keep(&turn.app.clone(), &exchange, turn, finish(response, &exchange)).await;
-    });
-    // A client that goes away must not leave a mutation half done: it goes on in a task of its own.
-    let task = app.clone().tasks.spawn(async move {
-        let response = next.run(request).await;
-        let Some(turn) = claimed else { return response };
-        keep(&turn.app.clone(), &exchange, turn, finish(response, &exchange)).await
-    });
+    let whole = {
+        let app = app.clone();
+        async move {
+            let claimed = match claim(&app, &exchange, header, said).await {
+                Ok(Claimed::Run(turn)) => turn,
+                Ok(Claimed::Replay(response)) => return response,
+                Err(error) => return error.into_response(),
+            };
+            let response = next.run(request).await;
+            let Some(turn) = claimed else { return response };
+            keep(&turn.app.clone(), &exchange, turn, finish(response, &exchange)).await
+        }
+    };
+    defect!(LeaverForgotten => { return whole.await; });
+    // A client that goes away must neither leave a mutation half done nor a key claimed by nobody: from the claim on,
+    // the request goes on in a task of its own.
+    let task = app.tasks.spawn(whole);
     task.await.unwrap_or_else(|error| {
         ApiError::internal(format!("the request's task ended: {error}")).into_response()
     })

@@ -8,6 +8,7 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use serde_json::Value;
 
 use super::error::{ApiError, ApiResult};
 use super::exchange::Exchange;
@@ -38,7 +39,7 @@ impl Pages {
         Self::within(query, DEFAULT_SIZE, MAX_SIZE)
     }
 
-    /// The same for a list with sizes of its own.
+    /// The same for a list whose `limit` has a default and a bound of its own; the overview page bounds `page_size`.
     ///
     /// # Errors
     /// As [`Self::parse`].
@@ -56,6 +57,7 @@ impl Pages {
                 continue;
             }
             if let Some(text) = find(name) {
+                let most = if name == "limit" { most } else { MAX_SIZE };
                 let n = number(name, text, 1, most.into())? as u32;
                 if size.is_some_and(|other| other != n) {
                     return Err(ApiError::parameter(
@@ -174,6 +176,48 @@ impl Pages {
     }
 }
 
+/// A part of a list that is at hand as a whole.
+#[derive(Debug, Clone)]
+pub struct Portion {
+    /// The items.
+    pub items: Vec<Value>,
+    /// How many there are in all.
+    pub total: u64,
+    /// The page's number.
+    pub page: u64,
+    /// The page's size.
+    pub size: u32,
+    /// Where the next part begins; `None` at the end.
+    pub next_cursor: Option<String>,
+}
+
+impl Pages {
+    /// The part that was asked for of a list that is at hand as a whole; all of it where no part was asked for. The
+    /// cursor of such a list is how many items lie before it.
+    pub fn portion(self, items: Vec<Value>) -> Portion {
+        let total = items.len() as u64;
+        if !self.asked {
+            let size = u32::try_from(total).unwrap_or(u32::MAX).max(1);
+            return Portion { items, total, page: 1, size, next_cursor: None };
+        }
+        let size = self.paging.size();
+        let start = match self.paging {
+            Paging::Number { page, size } => u64::from(page.saturating_sub(1)) * u64::from(size),
+            Paging::Offset { offset, .. } => offset,
+            Paging::Cursor { before, .. } => before.unwrap_or(0).max(0) as u64,
+        };
+        let end = start.saturating_add(u64::from(size));
+        let skipped = usize::try_from(start).unwrap_or(usize::MAX);
+        Portion {
+            items: items.into_iter().skip(skipped).take(size as usize).collect(),
+            total,
+            page: self.paging.page(),
+            size,
+            next_cursor: (end < total).then(|| end.to_string()),
+        }
+    }
+}
+
 impl Exchange {
     /// Flags a list that left items out for a client that asked for no part: it may not know.
     pub fn flag_left_out<R>(&self, pages: Pages, listing: &Listing<R>) {
@@ -200,6 +244,33 @@ mod tests {
             ("cursor=", Paging::Cursor { before: None, size: 20 }),
         ] {
             assert_eq!(Pages::parse(query).unwrap().paging, paging, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_list_with_a_limit_of_its_own_has_the_page_size_of_all() {
+        assert_eq!(Pages::within("limit=200", 50, 200).unwrap().paging.size(), 200);
+        assert_eq!(Pages::within("", 50, 200).unwrap().paging.size(), 50);
+        for query in ["page_size=101", "per_page=101", "limit=201"] {
+            assert_eq!(Pages::within(query, 50, 200).unwrap_err().code.status, 400, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_list_at_hand_is_cut_like_any_other() {
+        let items: Vec<Value> = (0..5).map(Value::from).collect();
+        for (query, wanted, next) in [
+            ("", 0..5, None),
+            ("page=2&page_size=2", 2..4, Some("4")),
+            ("page=3&page_size=2", 4..5, None),
+            ("page=9&page_size=2", 5..5, None),
+            ("limit=2&offset=1", 1..3, Some("3")),
+            ("limit=2&cursor=", 0..2, Some("2")),
+            ("limit=3&cursor=2", 2..5, None),
+        ] {
+            let part = Pages::parse(query).unwrap().portion(items.clone());
+            assert_eq!(part.items, items[wanted], "{query}");
+            assert_eq!((part.total, part.next_cursor.as_deref()), (5, next), "{query}");
         }
     }
 

@@ -137,9 +137,20 @@ impl Tx<'_> {
     }
 }
 
+/// A part of the deeds.
+#[derive(Debug)]
+pub struct DeedsPart {
+    /// The deeds, newest first.
+    pub deeds: Vec<Deed>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Whether there are older ones than these.
+    pub more: bool,
+}
+
 impl View<'_> {
-    /// A part of the deeds, newest first, and how many there are in all.
-    pub fn deeds(&self, which: &Deeds, paging: Paging) -> Result<(Vec<Deed>, u64), StoreError> {
+    /// A part of the deeds, newest first.
+    pub fn deeds(&self, which: &Deeds, paging: Paging) -> Result<DeedsPart, StoreError> {
         let (mut clause, mut values) = which.clause();
         let total: i64 = self
             .conn
@@ -155,7 +166,8 @@ impl View<'_> {
                 0
             }
         };
-        values.push(Sql::Integer(i64::from(size)));
+        // One more than asked tells whether a next part exists.
+        values.push(Sql::Integer(i64::from(size) + 1));
         values.push(Sql::Integer(i64::try_from(offset).unwrap_or(i64::MAX)));
         let sql = format!(
             "SELECT seq, id, org, workspace, at, action, actor, resource_type, resource_id, body FROM audit WHERE {clause} ORDER BY seq DESC LIMIT ? OFFSET ?"
@@ -178,7 +190,9 @@ impl View<'_> {
                 facts: serde_json::from_str(&row.get::<_, String>(9)?)?,
             });
         }
-        Ok((deeds, u64::try_from(total).unwrap_or(0)))
+        let more = deeds.len() > size as usize;
+        deeds.truncate(size as usize);
+        Ok(DeedsPart { deeds, total: u64::try_from(total).unwrap_or(0), more })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::http::{Answer, ApiError, ApiResult, Caller, Pages, Params, Route, Scoped};
 use crate::store::Paging;
-use crate::store::audit::{Deed, Deeds};
+use crate::store::audit::{Deed, Deeds, DeedsPart};
 
 /// The routes.
 pub fn routes() -> Vec<Route> {
@@ -115,10 +115,9 @@ async fn answer(
     show: impl Fn(&Deed) -> Value,
 ) -> ApiResult<Answer> {
     app.store.caught_up().await;
-    let (deeds, total) =
-        app.store.read(move |view| view.deeds(&which, paging)).await.map_err(ApiError::from)?;
-    let full = deeds.len() >= paging.size() as usize;
-    let next = deeds.last().filter(|_| full && (deeds.len() as u64) < total);
+    let read = app.store.read(move |view| view.deeds(&which, paging)).await;
+    let DeedsPart { deeds, total, more } = read.map_err(ApiError::from)?;
+    let next = deeds.last().filter(|_| more);
     Ok(Answer::List {
         next_cursor: next.map(|last| last.seq.to_string()),
         items: deeds.iter().map(show).collect(),

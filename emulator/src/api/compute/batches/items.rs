@@ -1,7 +1,7 @@
 //! `GET /sandboxes/batches/{id}/items`: its sandboxes in the order of their numbers, a hundred unless asked otherwise.
 
 use axum::extract::State;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::record::Batch;
 use super::request::MOST;
@@ -18,7 +18,7 @@ const SIZE: u32 = 100;
 pub async fn list(
     State(app): State<App>,
     reader: Reader,
-    pages: Pages,
+    mut pages: Pages,
     batch: Scoped<Batch>,
 ) -> ApiResult<Answer> {
     let all = Paging::Number { page: 1, size: MOST };
@@ -28,31 +28,15 @@ pub async fn list(
     let mut sandboxes = read.await?.items;
     let index = |sandbox: &Sandbox| sandbox.batch.map_or(0, |item| item.index);
     sandboxes.sort_by_key(index);
-    let paging = if pages.asked { pages.paging } else { Paging::Number { page: 1, size: SIZE } };
-    let (size, page) = (paging.size(), paging.page());
-    let passed = match paging {
-        Paging::Offset { offset, .. } => offset,
-        _ => (page - 1).saturating_mul(u64::from(size)),
-    };
-    let total = sandboxes.len() as u64;
-    let part = sandboxes
-        .iter()
-        .skip(usize::try_from(passed).unwrap_or(usize::MAX))
-        .take(size as usize)
-        .map(|sandbox| {
-            let mut shown = show(&app, sandbox, &reader);
-            if let Value::Object(members) = &mut shown {
-                members.insert("batch_item_index".into(), index(sandbox).into());
-            }
-            shown
-        });
-    Ok(Answer::List {
-        items: part.collect(),
-        plural: "items",
-        total,
-        page,
-        size,
-        next_cursor: None,
-        meta: Map::new(),
-    })
+    if !pages.asked {
+        (pages.asked, pages.paging) = (true, Paging::Number { page: 1, size: SIZE });
+    }
+    let shown = sandboxes.iter().map(|sandbox| {
+        let mut shown = show(&app, sandbox, &reader);
+        if let Value::Object(members) = &mut shown {
+            members.insert("batch_item_index".into(), index(sandbox).into());
+        }
+        shown
+    });
+    Ok(Answer::portion(pages.portion(shown.collect()), "items"))
 }

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use super::sizes::SIZES;
 use crate::app::App;
-use crate::http::{Answer, ApiResult};
+use crate::http::{Answer, ApiResult, Pages};
 use crate::machines::HostKind;
 
-/// The handler. `standard` is this computer's machines, whatever kind they are; the others are not built.
-pub async fn runtimes(Extracted(app): Extracted<App>) -> ApiResult<Answer> {
+/// The handler. `standard` is this computer's machines, whatever kind they are; the others are not built. Whole unless a
+/// part is asked for.
+pub async fn runtimes(Extracted(app): Extracted<App>, pages: Pages) -> ApiResult<Answer> {
     let host = app.machines.host().map(|host| host.kind());
     let by = match host {
         Some(HostKind::Docker) => "Docker containers",
@@ -47,5 +48,5 @@ pub async fn runtimes(Extracted(app): Extracted<App>) -> ApiResult<Answer> {
         item("auto", by, false, reason),
         item("soma", "Not emulated", false, Some("not emulated")),
     ];
-    Ok(Answer::whole(items, "runtimes"))
+    Ok(Answer::portion(pages.portion(items), "runtimes"))
 }

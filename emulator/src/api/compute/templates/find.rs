@@ -86,26 +86,19 @@ pub(super) async fn list(
         let kept = Kept::look(&app).await;
         items.extend(own.iter().map(|template| show::own(template, kept.readiness(template))));
     }
-    let total = items.len();
-    let (mut page, mut size) = (1, total.max(1) as u64);
-    if pages.asked {
-        let start = match pages.paging {
-            Paging::Number { page, size } => u64::from(page.saturating_sub(1)) * u64::from(size),
-            Paging::Offset { offset, .. } => offset,
-            // The cursor of this list is the place in it, from 1.
-            Paging::Cursor { before, .. } => before.unwrap_or(1).max(1) as u64 - 1,
-        };
-        (page, size) = (pages.paging.page(), u64::from(pages.paging.size()));
-        let start = usize::try_from(start).unwrap_or(usize::MAX);
-        items = items.into_iter().skip(start).take(size as usize).collect();
-    }
+    let part = pages.portion(items);
+    let (total, page, size) = (part.total, part.page, part.size);
+    let meta = json!({
+        "total": total, "page": page, "per_page": size, "has_next_page": part.next_cursor.is_some(),
+    });
     // `default_template_id` stands beside the list (`api-reference/sandbox-templates`).
-    let answer = Answer::ok(&items)?
+    let answer = Answer::ok(&part.items)?
         .beside("default_template_id", json!(DEFAULT_TEMPLATE))
         .beside("page", json!({ "page": page, "page_size": size, "total": total }))
-        .beside("meta", json!({ "total": total, "page": page, "per_page": size }))
-        .beside("templates", json!(items))
-        .beside("total", json!(total));
+        .beside("meta", meta)
+        .beside("templates", json!(part.items))
+        .beside("total", json!(total))
+        .beside("next_cursor", json!(part.next_cursor));
     Ok(answer)
 }
 

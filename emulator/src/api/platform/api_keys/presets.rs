@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
 use crate::http::scoped::PathValues;
-use crate::http::{Answer, ApiError, ApiResult, Caller, Input, Route, codes, validation};
+use crate::http::{Answer, ApiError, ApiResult, Caller, Input, Pages, Route, codes, validation};
 use crate::store::{Filter, Keys, Paging, Resource, View};
 
 /// How many an organization may save; one page reads them all.
@@ -84,7 +84,8 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(State(app): State<App>, caller: Caller) -> ApiResult<Answer> {
+/// Whole unless a part is asked for: no client asks for a second page.
+async fn list(State(app): State<App>, caller: Caller, pages: Pages) -> ApiResult<Answer> {
     let own = app
         .store
         .read(move |view| {
@@ -94,7 +95,7 @@ async fn list(State(app): State<App>, caller: Caller) -> ApiResult<Answer> {
         })
         .await?;
     let all = scopes::built_in().into_iter().chain(own.iter().rev().map(Preset::show));
-    Ok(Answer::whole(all.collect(), "presets"))
+    Ok(Answer::portion(pages.portion(all.collect()), "presets"))
 }
 
 /// A set to save.

@@ -13,6 +13,7 @@ use crate::http::exchange::ExchangeRef;
 use crate::http::scoped::PathValues;
 use crate::http::{Answer, ApiError, ApiResult, Caller, Input, Pages, Route, Scoped, codes};
 use crate::proxy::address::ClientHost;
+use crate::store::Paging;
 
 /// Every route of members. `repeatable`: each change is one transaction with its answer.
 pub(super) fn routes() -> Vec<Route> {
@@ -41,7 +42,12 @@ async fn list(
         .read(move |view| -> ApiResult<_> {
             let mut listing = view.page::<Member>(&roster::filter(&of_read), pages.paging)?;
             if listing.total == 0 {
-                listing.items = vec![roster::founder(&of_read)];
+                let first = match pages.paging {
+                    Paging::Number { page, .. } => page == 1,
+                    Paging::Offset { offset, .. } => offset == 0,
+                    Paging::Cursor { before, .. } => before.is_none(),
+                };
+                listing.items = first.then(|| roster::founder(&of_read)).into_iter().collect();
                 listing.total = 1;
             }
             let mut users = Vec::new();
