@@ -319,11 +319,6 @@ impl Target {
         })
     }
 
-    /// Whether sandboxes can run there.
-    pub fn has_machines(&self) -> bool {
-        self.machines
-    }
-
     /// How many cases a rule that wants this many may have.
     pub fn cases(&self, wanted: u32) -> u32 {
         match self.profile {
