@@ -215,7 +215,7 @@ async fn pages_are_exact_however_they_are_asked_for() {
 #[tokio::test]
 async fn lists_that_come_whole_have_pages_for_who_asks() {
     let emulator = Emulator::start().await;
-    let client = emulator.client(KEY);
+    let client = emulator.client("msk_test_a");
     for list in ["/api-keys/presets", "/sandboxes/runtimes", "/sandbox-templates"] {
         let whole = client.get(list).await.json()["data"].as_array().unwrap().clone();
         assert!(whole.len() > 2, "{list}");
