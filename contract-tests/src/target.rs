@@ -205,16 +205,6 @@ impl Target {
             .unwrap_or_else(|_| Err(unusable("no answer within 30 s".to_owned())))
     }
 
-    /// Whether sandboxes run on it.
-    pub fn has_machines(&self) -> bool {
-        self.machines
-    }
-
-    /// Whether any well-formed key works: what looks like a key then is one.
-    pub fn takes_any_key(&self) -> bool {
-        matches!(self.keys, Keys::Free)
-    }
-
     /// The pool of connections.
     pub(crate) fn pool(&self) -> &Pool<Connector, Body> {
         &self.pool
