@@ -278,6 +278,11 @@ impl Target {
         matches!(self.keys, Keys::Free)
     }
 
+    /// Whether sandboxes run there.
+    pub fn has_machines(&self) -> bool {
+        self.machines
+    }
+
     /// Every secret that was given: no report shows one.
     pub fn secrets(&self) -> Vec<String> {
         match &self.keys {
