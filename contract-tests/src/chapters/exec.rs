@@ -85,9 +85,9 @@ pub const RULES: &[Rule] = &[
         sentence: "Commands run side by side.",
         source: "miosa-python 2.19",
         level: Level::Observed,
-        how: "Starts two to five commands at once, on drawn ways, each of which waits until all others have begun; and each answer must be its own.",
+        how: "Starts two or three commands at once, on each way, each of which waits until the others have begun; and each answer must be its own.",
         needs: MACHINE,
-        cases: 2,
+        cases: 1,
         check: ends::side_by_side,
     },
     Rule {

@@ -94,7 +94,7 @@ pub(super) fn check(session: &Session) -> Result<(), Fault> {
                 .needs(200)?;
         }
         let mut line = format!(
-            "cd {} && find . -type f -size +1 -exec chmod 755 {{}} +",
+            "cd {} && printf x > .hidden && find . -type f -size +1 -exec chmod 755 {{}} +",
             shell::quoted(&root)
         );
         if empty {
@@ -117,10 +117,14 @@ pub(super) fn check(session: &Session) -> Result<(), Fault> {
             let post = |bytes: bytes::Bytes| {
                 inside.client.request(Method::POST, place.clone()).bytes(out.mime(), bytes).send()
             };
-            if n == 0 && archive.body.len() > 1 {
-                let short = archive
-                    .body
-                    .slice(..cut.index(archive.body.len() - 1).min(archive.body.len() * 2 / 3));
+            // A block of zeros ends a tar: one that is cut behind it is whole.
+            let zeros = archive.body.iter().rev().take_while(|byte| **byte == 0).count();
+            let end =
+                if out.format() == "tar" { archive.body.len() - zeros } else { archive.body.len() };
+            let short = archive.body.slice(..cut.index(end.max(2) - 1).min(end * 2 / 3));
+            // Nor is it told from a whole one when it is cut between two entries.
+            let between = out.format() == "tar" && short.len().is_multiple_of(512);
+            if n == 0 && end > 1 && !between {
                 refused(&inside, &post(short).await?, &to).await?;
             }
             post(archive.body.clone()).await?.expect(201)?;

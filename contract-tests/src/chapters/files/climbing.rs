@@ -35,18 +35,25 @@ fn end() -> impl Strategy<Value = &'static str> {
 
 pub(super) fn check(session: &Session) -> Result<(), Fault> {
     let room = Room::prepare(session)?;
-    let parts = prop::collection::vec(part(), 0..9);
-    let drawn = (parts, end(), any::<bool>(), most_of(&Reader::ALL), most_of(&Writer::ALL));
-    session.forall(drawn, async |case, (parts, end, relative, readers, writers)| {
+    let parts = prop_oneof![
+        prop::collection::vec(part(), 0..9),
+        // Straight up, to the root or one short of it.
+        prop::collection::vec(Just(".."), 0..6),
+    ];
+    let ends = prop::collection::vec(end(), 1..4);
+    let drawn = (parts, ends, any::<bool>(), most_of(&Reader::ALL), most_of(&Writer::ALL));
+    session.forall(drawn, async |case, (parts, ends, relative, readers, writers)| {
         let inside = room.enter(&case).await?;
         inside.make_folder().await?;
         let folder = shell::quoted(&inside.folder);
         inside.shell(&format!("cd {folder} && ln -s / root && ln -s .. up && mkdir x")).await?;
         let from =
             if relative { inside.folder.replace("/workspace/", "") } else { inside.folder.clone() };
-        let path = [vec![from.as_str()], parts.clone(), vec![end]].concat().join("/");
-        for reader in readers {
-            read(&inside, reader, &path).await?;
+        for end in ends {
+            let path = [vec![from.as_str()], parts.clone(), vec![end]].concat().join("/");
+            for reader in &readers {
+                read(&inside, *reader, &path).await?;
+            }
         }
         // The token is the case's own: it can stand nowhere else by chance.
         let token = format!("mc-{}", encode(&inside.folder).replace('%', "-"));

@@ -38,6 +38,30 @@ pub(super) enum Op {
 pub(super) struct Step {
     pub(super) op: Op,
     pub(super) fs: bool,
+    /// Whether it is aimed at something that is there.
+    pub(super) aimed: bool,
+}
+
+impl Step {
+    /// The operation, aimed if it is to be: most places are empty most of the time.
+    pub(super) fn aim(&self, tree: &Tree, names: &[&str; 3]) -> Op {
+        let mut op = self.op.clone();
+        let there: Vec<usize> =
+            (0..PLACES.len()).filter(|at| tree.contains_key(&place(names, *at))).collect();
+        let source = match &mut op {
+            Op::Rename { from: at, .. }
+            | Op::Copy { from: at, .. }
+            | Op::Chmod { at, .. }
+            | Op::Remove { at, .. } => at,
+            Op::Write { .. } | Op::Mkdir { .. } => return op,
+        };
+        if self.aimed
+            && let Some(known) = there.get(*source % there.len().max(1))
+        {
+            *source = *known;
+        }
+        op
+    }
 }
 
 /// Where things are. Each letter stands for a name of the case's.
@@ -225,9 +249,16 @@ pub(super) fn steps(mix: Mix) -> impl Strategy<Value = Vec<Step>> {
         chmod => (at(), modes()).prop_map(|(at, mode)| Op::Chmod { at, mode }),
         remove => (at(), any::<bool>()).prop_map(|(at, recursive)| Op::Remove { at, recursive }),
     ];
-    let first = (at(), 1usize..60, any::<bool>())
-        .prop_map(|(at, size, fs)| Step { op: Op::Write { at, size }, fs });
-    let step = (op, any::<bool>()).prop_map(|(op, fs)| Step { op, fs });
+    let first = (at(), 1usize..60, any::<bool>()).prop_map(|(at, size, fs)| Step {
+        op: Op::Write { at, size },
+        fs,
+        aimed: false,
+    });
+    let step = (op, any::<bool>(), prop::bool::weighted(0.8)).prop_map(|(op, fs, aimed)| Step {
+        op,
+        fs,
+        aimed,
+    });
     // Something must be there before anything can be done to it.
     (prop::collection::vec(first, 1..4), prop::collection::vec(step, 1..8))
         .prop_map(|(first, rest)| [first, rest].concat())

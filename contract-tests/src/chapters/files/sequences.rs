@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::model::{Mix, NAMES, Node, Op, Step, Tree, Verdict, judge, place, steps};
+use super::model::{Mix, NAMES, Node, Op, Tree, Verdict, judge, place, steps};
 use super::names::counted;
 use super::spellings::{Reader, entries};
 use crate::Reply;
@@ -32,17 +32,18 @@ fn check(session: &Session, mix: Mix) -> Result<(), Fault> {
         let names = NAMES.get(names).unwrap_or(&NAMES[0]);
         let mut tree = Tree::new();
         for (n, step) in steps.iter().enumerate() {
-            let bytes = match step.op {
+            let op = step.aim(&tree, names);
+            let bytes = match op {
                 Op::Write { size, .. } => counted(size, n as u8),
                 _ => Vec::new(),
             };
-            let verdict = judge(&tree, &step.op, names, &bytes);
+            let verdict = judge(&tree, &op, names, &bytes);
             if matches!(verdict, Verdict::Unclear) {
                 continue;
             }
-            let reply = send(&inside, step, names, &bytes).await?;
+            let reply = send(&inside, &op, step.fs, names, &bytes).await?;
             let done = (200..300).contains(&reply.status);
-            let what = format!("{:?}", step.op);
+            let what = format!("{op:?}");
             match verdict {
                 Verdict::Done(then) => {
                     reply.holds(done, format!("{what} is done"), reply.summary())?;
@@ -71,16 +72,17 @@ fn check(session: &Session, mix: Mix) -> Result<(), Fault> {
 
 async fn send(
     inside: &Inside,
-    step: &Step,
+    op: &Op,
+    fs: bool,
     names: &[&str; 3],
     bytes: &[u8],
 ) -> Result<Reply, Fault> {
     let path = |at: usize| inside.path(&place(names, at));
-    let route = |word: &str| format!("/{}/{word}", if step.fs { "fs" } else { "files" });
-    let sending = match &step.op {
+    let route = |word: &str| format!("/{}/{word}", if fs { "fs" } else { "files" });
+    let sending = match op {
         Op::Write { at, .. } => {
             let body = json!({ "path": path(*at), "content": crate::room::base64(bytes) });
-            if step.fs {
+            if fs {
                 let body = json!({ "path": path(*at), "content_base64": body["content"] });
                 inside.post("/fs/write", body)
             } else {
@@ -110,7 +112,7 @@ async fn send(
             inside.post(&route("chmod"), body)
         }
         // computesdk and miosa-elixir name it in the query, miosa-cli-go in the body.
-        Op::Remove { at, recursive } if step.fs => inside.client.delete(format!(
+        Op::Remove { at, recursive } if fs => inside.client.delete(format!(
             "{}?path={}&recursive={recursive}",
             inside.at("/fs"),
             encode(&path(*at))
