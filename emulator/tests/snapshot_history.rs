@@ -289,6 +289,25 @@ async fn another_sandbox_is_made_from_a_snapshot_whose_own_is_gone() {
 }
 
 #[tokio::test]
+async fn a_fork_of_what_outlived_its_workspace_stands_where_it_can_be_found() {
+    let emulator = start().await;
+    let client = emulator.client("msk_test_outlived");
+    let workspace = client.post("/workspaces", json!({ "name": "Brief" })).await.data(201);
+    let place = json!({ "workspace_id": workspace["id"] });
+    let sandbox = client.post("/sandboxes", place).await.data(201);
+    let path = format!("/sandboxes/{}", id(&sandbox));
+    let kept = client.post(&format!("{path}/snapshots"), json!({})).await.data(201);
+    client.delete(&path).await.data(200);
+    client.delete(&format!("/workspaces/{}", id(&workspace))).await;
+    let fork = client.post(&format!("/snapshots/{}/fork", id(&kept)), json!({})).await.data(201);
+    let field = |name: &str| fork[name].as_str().unwrap().to_owned();
+    let stands = client.get(&format!("/workspaces/{}", field("workspace_id"))).await.data(200);
+    assert_eq!(stands["is_default"], true);
+    let project = client.get(&format!("/projects/{}", field("project_id"))).await.data(200);
+    assert_eq!(project["workspace_id"], stands["id"]);
+}
+
+#[tokio::test]
 async fn a_snapshots_files_are_read_without_a_machine() {
     let emulator = start().await;
     let sandbox = Sandbox::new(&emulator).await;

@@ -41,6 +41,37 @@ pub fn resolve(tx: &Tx<'_>, app: &App, caller: &Caller, selectors: &Selectors) -
     })
 }
 
+/// Where what outlived its workspace or project is put when it is made anew: what is left of the two, else the request's
+/// workspace and the default project.
+///
+/// # Errors
+/// 422 when the request's workspace is gone, too.
+pub fn standing(tx: &Tx<'_>, app: &App, caller: &Caller, owner: Owner) -> ApiResult<Owner> {
+    let kept = tx.get::<Workspace>(caller.org, owner.workspace_id)?;
+    let external = kept.is_some().then(|| owner.external_workspace_id.clone()).flatten();
+    let workspace = match kept {
+        Some(workspace) => workspace,
+        None => tx.get::<Workspace>(caller.org, caller.workspace)?.ok_or_else(|| {
+            ApiError::new(codes::WORKSPACE_NOT_FOUND, "The request's workspace is gone.")
+        })?,
+    };
+    let kept = match owner.project_id {
+        Some(id) => tx.get::<Project>(caller.org, id)?,
+        None => None,
+    };
+    if kept.is_some_and(|project| project.workspace_id == workspace.id) {
+        return Ok(owner);
+    }
+    let project = default_project(tx, app, &workspace, app.clock.now(caller.org))?;
+    Ok(Owner {
+        workspace_id: workspace.id,
+        project_id: Some(project.id),
+        external_workspace_id: external.or(workspace.external_workspace_id),
+        external_user_id: owner.external_user_id,
+        external_project_id: project.external_project_id,
+    })
+}
+
 /// What the selectors say about the workspace.
 pub(super) fn asked_workspace(selectors: &Selectors) -> Asked<'_> {
     Asked {

@@ -7,6 +7,7 @@ use super::{Snapshot, Status};
 use crate::api::compute::sandboxes::create::{intend, make};
 use crate::api::compute::sandboxes::fork::Fork;
 use crate::api::compute::sandboxes::show::Reader;
+use crate::api::platform::ownership;
 use crate::app::App;
 use crate::http::answer::CommittedAnswer;
 use crate::http::exchange::ExchangeRef;
@@ -60,6 +61,8 @@ pub(super) async fn another(
                 snapshot.last_used_at = Some(now);
                 snapshot.updated_at = now;
             })?;
+            // The snapshot may have outlived where it was taken.
+            let owner = ownership::standing(tx, &app_, &caller, owner)?;
             intend(tx, &app_, plan, owner, (caller.org, caller.user_id), operation)
         })
         .await?;
