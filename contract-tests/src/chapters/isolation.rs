@@ -105,7 +105,7 @@ pub const RULES: &[Rule] = &[
         how: "Writes drawn files, variables and processes into one sandbox and looks for them in another, with commands and \
               through the API.",
         needs: &[Need::Fresh, Need::Second, Need::Machines],
-        cases: 6,
+        cases: 2,
         check: machines::apart,
     },
     Rule {

@@ -75,10 +75,10 @@ pub const RULES: &[Rule] = &[
         sentence: "Names of scopes are compared whole: one that only begins like another opens nothing.",
         source: "chosen",
         level: Level::Chosen,
-        how: "Draws a scope and a name that is nearly it: cut off, longer, in other case. Such a key is not made, or opens \
-              nothing that needs the scope.",
+        how: "Takes every scope and names that are nearly it: cut off, longer, in other case, of a resource that begins alike. \
+              Such a key is not made, or opens nothing that needs the scope.",
         needs: &[],
-        cases: 24,
+        cases: 1,
         check: names::whole,
     },
 ];

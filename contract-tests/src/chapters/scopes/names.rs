@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::held::all;
+use crate::case::Client;
 use crate::case::made::field;
 use crate::fault::Fault;
-use crate::operations::Op;
+use crate::operations::{Op, sweep};
 use crate::session::Session;
 use crate::world::World;
 
@@ -17,6 +18,8 @@ enum Near {
     OtherCase,
     NoLevel,
     LongerResource,
+    /// One of another resource, whose name begins alike.
+    Of(&'static str),
 }
 
 impl Near {
@@ -28,37 +31,59 @@ impl Near {
             Self::OtherCase => scope.to_uppercase(),
             Self::NoLevel => resource.to_owned(),
             Self::LongerResource => format!("{resource}s:{level}"),
+            Self::Of(other) => format!("{other}:{level}"),
         }
     }
 }
 
 /// SCP-006.
 pub(super) fn whole(session: &Session) -> Result<(), Fault> {
-    let near = prop_oneof![
-        (1_usize..=4).prop_map(Near::CutOff),
-        prop::sample::select(vec!['s', 'x', ':', ' ', '*']).prop_map(Near::Longer),
-        Just(Near::OtherCase),
-        Just(Near::NoLevel),
-        Just(Near::LongerResource),
+    let near = [
+        Near::CutOff(1),
+        Near::CutOff(3),
+        Near::Longer('s'),
+        Near::Longer('*'),
+        Near::Longer(' '),
+        Near::OtherCase,
+        Near::NoLevel,
+        Near::LongerResource,
+        Near::Of("products"),
+        Near::Of("project_auth"),
     ];
+    let names = all().into_iter().flat_map(|scope| near.map(|near| (scope, near))).collect();
     let operation = any::<prop::sample::Index>();
-    session.forall((prop::sample::select(all()), near, operation), async |case, drawn| {
-        let (scope, near, operation) = drawn;
+    session.forall((sweep(session, names), operation), async |case, (names, operation)| {
         let owner = case.organization()?;
-        let name = near.of(scope);
-        let body = serde_json::json!({ "name": case.name(), "scopes": [name] });
-        let made = owner.post("/api-keys", body).send().await?;
-        if made.status != 201 {
-            let refused = matches!(made.status, 400 | 422);
-            made.holds(refused, format!("no key with the scope {name:?}"), made.summary())?;
-            return made.refusal().map(drop);
+        for (scope, near) in names.iter() {
+            opens_nothing(&owner, scope, *near, operation).await?;
         }
-        let holder = owner.as_key(&field(&made.data()?, "key")?);
-        let mut needing = Op::scoped(Some(scope));
-        needing.retain(|op| !World::is_endless(op.0));
-        let Some(op) = needing.get(operation.index(needing.len().max(1))) else { return Ok(()) };
-        let reply = op.blank(&holder).send().await?;
-        let expected = format!("403 from {op:?}, which needs {scope}, for a key with {name:?}");
-        reply.holds(reply.status == 403, expected, reply.summary())
+        Ok(())
     })
+}
+
+/// A key with the name that is nearly the scope is not made, or may not do what needs the scope.
+async fn opens_nothing(
+    owner: &Client,
+    scope: &'static str,
+    near: Near,
+    operation: prop::sample::Index,
+) -> Result<(), Fault> {
+    let name = near.of(scope);
+    let body = serde_json::json!({ "name": owner.case().name(), "scopes": [name] });
+    let made = owner.post("/api-keys", body).send().await?;
+    if made.status != 201 {
+        let refused = matches!(made.status, 400 | 422);
+        made.holds(refused, format!("no key with the scope {name:?}"), made.summary())?;
+        return made.refusal().map(drop);
+    }
+    let holder = owner.as_key(&field(&made.data()?, "key")?);
+    let mut needing = Op::scoped(Some(scope));
+    needing.retain(|op| !World::is_endless(op.0));
+    if needing.is_empty() {
+        return Ok(());
+    }
+    let Some(op) = needing.get(operation.index(needing.len())) else { return Ok(()) };
+    let reply = op.blank(&holder).send().await?;
+    let expected = format!("403 from {op:?}, which needs {scope}, for a key with {name:?}");
+    reply.holds(reply.status == 403, expected, reply.summary())
 }
