@@ -19,7 +19,7 @@ enum End {
     KeyRevoked,
     KeySwitchedOff,
     TokenRevoked,
-    EndUserKeyRevoked,
+    DelegatedKeyRevoked,
     AccountRemoved,
 }
 
@@ -28,7 +28,7 @@ impl End {
         Self::KeyRevoked,
         Self::KeySwitchedOff,
         Self::TokenRevoked,
-        Self::EndUserKeyRevoked,
+        Self::DelegatedKeyRevoked,
         Self::AccountRemoved,
     ];
 
@@ -48,7 +48,7 @@ impl End {
                 let place = format!("/tokens/scoped/{}", id(&made)?);
                 (made, place)
             }
-            Self::EndUserKeyRevoked => {
+            Self::DelegatedKeyRevoked => {
                 let body = json!({ "external_user_id": name, "scopes": ["sandboxes:read"] });
                 let made = owner.make("/api-keys/scoped", body).await?;
                 let place = format!("/api-keys/{}", id(&made)?);

@@ -81,7 +81,7 @@ pub(super) fn shown_once(session: &Session) -> Result<(), Fault> {
         for secret in secrets.iter() {
             let (text, place) = secret.make(&owner).await?;
             if let Some(place) = place {
-                silent(&owner.get(&place).send().await?, &[text.clone()])?;
+                silent(&owner.get(&place).send().await?, std::slice::from_ref(&text))?;
             }
             told.push(text);
         }

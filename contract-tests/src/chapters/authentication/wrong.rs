@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(other_signature(&good), format!("aGVhZA.{claims}.A2ln"));
         assert!(unsigned(&good).ends_with('.'));
         let forged = other_claims(&good);
-        assert!(forged.starts_with("aGVhZA.") && forged.ends_with(".c2ln") && forged != good);
+        assert!(forged.starts_with("aGVhZA.") && forged.ends_with("c2ln") && forged != good);
         assert_eq!(other_signature("opaque"), "opaAue");
     }
 }

@@ -27,10 +27,8 @@ pub(super) fn own_events(session: &Session) -> Result<(), Fault> {
     // Commands need something to run in; one sandbox will do for all cases.
     let (neighbour, sandbox) = session.prepare(async |case| {
         let client = case.organization()?;
-        let sandbox = match client.target().has_machines() {
-            true => Some(id(&client.sandbox().await?)?),
-            false => None,
-        };
+        let sandbox =
+            if client.target().has_machines() { Some(id(&client.sandbox().await?)?) } else { None };
         Ok((client.credential().cloned(), sandbox))
     })?;
     let mut deeds = vec![Deed::Template, Deed::Settings, Deed::Invite];

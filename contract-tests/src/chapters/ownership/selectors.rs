@@ -237,7 +237,7 @@ impl Here {
         match said {
             Contradiction::Workspaces(_, other) => say("workspace", other, &self.records[1]),
             Contradiction::NewSlug => {
-                say("workspace", By::Slug, &json!({ "slug": client.case().name() }))
+                say("workspace", By::Slug, &json!({ "slug": client.case().name() }));
             }
             Contradiction::Elsewhere(_) => say("project", By::Id, &self.records[3]),
         }
