@@ -35,6 +35,7 @@ pub struct Session {
     cases: u32,
     drawn: AtomicU32,
     sent: Arc<AtomicU64>,
+    rounds: AtomicU32,
     started: Instant,
     broken: RefCell<Option<Box<Finding>>>,
 }
@@ -57,6 +58,7 @@ impl Session {
             cases,
             drawn: AtomicU32::new(0),
             sent: Arc::default(),
+            rounds: AtomicU32::new(0),
             started: Instant::now(),
             broken: RefCell::new(None),
         }
@@ -98,7 +100,9 @@ impl Session {
             max_shrink_time: SHRINK_MILLIS,
             ..Config::default()
         };
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &self.entropy());
+        // A rule that asks several times must not draw the same each time.
+        let round = self.rounds.fetch_add(1, Ordering::Relaxed);
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &self.entropy(round));
         let mut runner = TestRunner::new_with_rng(config, rng);
         let ended: RefCell<Option<Fault>> = RefCell::new(None);
         let result = runner.run(&strategy, |value| {
@@ -179,8 +183,9 @@ impl Session {
     }
 
     /// The seed of this rule: the same whichever other rules run.
-    fn entropy(&self) -> [u8; 32] {
+    fn entropy(&self, round: u32) -> [u8; 32] {
         let mut digest = Sha256::new();
+        digest.update(round.to_be_bytes());
         digest.update(self.seed.to_be_bytes());
         digest.update(self.rule.id.as_bytes());
         digest.finalize().into()

@@ -39,6 +39,7 @@ fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut files = Vec::new();
     sources(&root().join("emulator"), "rs", &mut files);
+    sources(&root().join("contract-tests"), "rs", &mut files);
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         let mut marked = false;

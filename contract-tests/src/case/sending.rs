@@ -14,10 +14,11 @@ use serde_json::Value;
 use super::{Client, Reply};
 use crate::exchange::{Answered, Exchange, Header};
 use crate::fault::Fault;
-use crate::target::BOUND;
 use crate::target::wire::Body;
+use crate::target::{BOUND, Profile};
 
 /// A request, to be added to and sent.
+#[derive(Clone)]
 #[must_use = "a request that is not sent says nothing"]
 pub struct Sending {
     client: Client,
@@ -94,6 +95,27 @@ impl Sending {
     /// [`Fault::Broken`] when no answer comes; [`Fault::Unable`] when the request may not be sent.
     pub async fn send(self) -> Result<Reply, Fault> {
         let client = self.client.clone();
+        if client.target().profile == Profile::Live {
+            return self.patiently().await;
+        }
+        let (sent, answered) = self.attempt().await?;
+        client.conclude(sent, answered)
+    }
+
+    /// On a server that others use: what comes too early is sent again when the server says, a few times.
+    async fn patiently(self) -> Result<Reply, Fault> {
+        const TIMES: usize = 3;
+        const LONGEST: u64 = 90;
+        let client = self.client.clone();
+        for _ in 0..TIMES {
+            let (sent, answered) = self.clone().attempt().await?;
+            let reply = client.conclude(sent, answered)?;
+            let wait = reply.header("retry-after").and_then(|wait| wait.parse().ok());
+            let Some(wait) = wait.filter(|wait| reply.status == 429 && *wait <= LONGEST) else {
+                return Ok(reply);
+            };
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+        }
         let (sent, answered) = self.attempt().await?;
         client.conclude(sent, answered)
     }
@@ -146,6 +168,7 @@ impl Sending {
             target.ledger.permit(&self.method, &self.path)?;
         }
         if let Some(mut json) = self.json.take() {
+            target.ledger.permit_owner(&self.path, &json)?;
             target.ledger.mark(&self.method, &self.path, &mut json, &target.run);
             self.body = json.to_string().into();
             self.headers.push(("Content-Type".to_owned(), "application/json".to_owned()));

@@ -41,9 +41,9 @@ pub const RULES: &[Rule] = &[
         sentence: "A page or page size of 0, -1, a word or nothing is refused with 400, and so is a page size above 100.",
         source: "api-reference",
         level: Level::Documented,
-        how: "Draws a value out of bounds and a spelling of the parameter, and asks every list for it.",
+        how: "Asks every list for the values that are named, and for drawn ones in every spelling of the parameter.",
         needs: &[],
-        cases: 6,
+        cases: 2,
         check: spellings::bounds,
     },
     Rule {

@@ -101,7 +101,7 @@ impl Session {
 
     /// The items in an order of the seed's.
     pub fn shuffled<T>(&self, items: Vec<T>) -> Vec<T> {
-        let entropy = self.entropy();
+        let entropy = self.entropy(0);
         let mut placed: Vec<_> = items
             .into_iter()
             .enumerate()

@@ -34,7 +34,7 @@ impl Recipe {
 
     /// Whether a sandbox has to run for it.
     pub fn needs_machine(&self) -> bool {
-        matches!(self.kind, "sandbox" | "batch")
+        matches!(self.kind, "sandbox" | "batch" | "template_build")
             || self.needs().iter().any(|kind| {
                 RECIPES.iter().any(|recipe| recipe.kind == kind && recipe.needs_machine())
             })

@@ -191,7 +191,7 @@ catalogue! {
     ReadsKept Layer "IDEM-011" => "GET with a key answers as the first time";
     LongKeyCut Layer "IDEM-012" => "a key of more than 255 characters is cut";
     KeyPerPath Layer "IDEM-013" => "the same key on another path runs";
-    SameBodyOnce Layer "IDEM-014" => "POST /workspaces without a key is taken as the one before when its body is the same";
+    SameBodyOnce Layer "IDEM-014" => "POST /api-keys without a key is taken as the one before when its body is the same";
 }
 "rate limits" {
     LimitOneEarly Inside "RATE-001" => "the 300th request is refused";

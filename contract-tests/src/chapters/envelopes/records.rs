@@ -66,7 +66,6 @@ const MOVING: &[&str] = &[
     "finished_at",
     "last_used_at",
     "invite_url",
-    "metadata",
     "timeout_remaining_ms",
     "share_url",
     "url",
@@ -112,6 +111,16 @@ async fn told(client: &Client, world: &World, collection: &Collection) -> Result
             return Err(listed.broken(format!("{} in the list", made["id"]), listed.summary()));
         };
         records.push((item, listed));
+    }
+    // What is told of one is told in the list, too.
+    if let [(got, _), (item, listed)] = records.as_slice() {
+        let fields = got.as_object().into_iter().flat_map(|got| got.keys());
+        let missing: Vec<_> = fields.filter(|name| item.get(name.as_str()).is_none()).collect();
+        listed.holds(
+            missing.is_empty(),
+            format!("items with every field that GET {path}/{name} has"),
+            format!("without {missing:?}"),
+        )?;
     }
     for (record, reply) in records {
         for (field, value) in made.as_object().into_iter().flatten() {

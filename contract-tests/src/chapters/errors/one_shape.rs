@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
+use http::Method;
+use miosa_openapi::check::Contract;
 use regex::Regex;
+use serde_json::json;
 
 use crate::case::Reply;
 use crate::case::made::at_once;
@@ -53,6 +56,19 @@ pub(super) fn code(session: &Session) -> Result<(), Fault> {
             format!("one of the codes {} with {}", codes.join(", "), reply.status),
             code,
         )
+    })?;
+    // Conflicts need something to be there already.
+    session.once(async |case| {
+        let client = case.organization()?;
+        let body = json!({ "name": case.name(), "slug": case.name() });
+        client.post("/workspaces", body.clone()).send().await?.needs(201)?;
+        let reply = client.post("/workspaces", body).send().await?;
+        let code = reply.refused(409)?.code;
+        let create = Contract::get().operation(&Method::POST, "/workspaces");
+        let declared = create.and_then(|it| it.response(409));
+        let codes = declared.map(|it| it.codes.clone()).unwrap_or_default();
+        let wanted = format!("one of the codes {}", codes.join(", "));
+        reply.holds(codes.contains(&code.as_str()), wanted, code)
     })
 }
 

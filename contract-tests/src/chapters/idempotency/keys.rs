@@ -103,31 +103,35 @@ enum Near {
 }
 
 pub(super) fn whole(session: &Session) -> Result<(), Fault> {
-    let near =
-        prop::sample::select(vec![Near::Longer, Near::Shorter, Near::OtherCase, Near::Dashless]);
+    const ALL: [Near; 4] = [Near::Longer, Near::Shorter, Near::OtherCase, Near::Dashless];
+    let near = prop::sample::subsequence(ALL.to_vec(), 1..=ALL.len()).prop_shuffle();
     let key = "[a-f]{2}[a-zA-Z0-9]{2,8}-[a-zA-Z0-9]{2,120}";
-    let families = prop::sample::select(vec!["/workspaces", "/api-keys", "/service-accounts"]);
+    let families = prop::sample::select(vec!["/api-keys", "/workspaces"]);
     session.forall((families, key, near), async |case, (family, key, near)| {
         let client = case.organization()?;
-        let other = match near {
-            Near::Longer => format!("{key}0"),
-            Near::Shorter => key.get(..key.len() - 1).unwrap_or_default().to_owned(),
-            Near::OtherCase if key.chars().any(|c| c.is_ascii_lowercase()) => key.to_uppercase(),
-            Near::OtherCase => key.to_lowercase(),
-            Near::Dashless => key.replace('-', ""),
-        };
-        let mut ids = Vec::new();
-        for (key, name) in [(&key, case.name()), (&other, case.name())] {
+        let make = async |key: &str| {
+            // Of keys two may have the same name: a server that takes two keys for one has no reason to refuse.
+            let name = if family == "/api-keys" { "twice".to_owned() } else { case.name() };
             let body = serde_json::json!({ "name": name });
-            let reply = client.post(family, body).key(key).send().await?.expect(201)?;
-            ids.push(reply.id()?);
+            client.post(family, body).key(key).send().await?.expect(201)?.id()
+        };
+        let one = make(&key).await?;
+        for near in near {
+            let other = match near {
+                Near::Longer => format!("{key}0"),
+                Near::Shorter => key.get(..key.len() - 1).unwrap_or_default().to_owned(),
+                // Letters stand at the beginning.
+                Near::OtherCase => key.to_uppercase(),
+                Near::Dashless => key.replace('-', ""),
+            };
+            let two = make(&other).await?;
+            crate::fault::holds(
+                one != two,
+                format!("two of {family}: the keys {key:?} and {other:?} differ"),
+                format!("{one} for both"),
+            )?;
         }
-        let [one, two] = ids.as_slice() else { return Ok(()) };
-        crate::fault::holds(
-            one != two,
-            format!("two of {family}: the keys {key:?} and {other:?} differ"),
-            format!("{one} for both"),
-        )
+        Ok(())
     })
 }
 

@@ -44,6 +44,28 @@ pub(super) fn never_twice(session: &Session) -> Result<(), Fault> {
             }
         }
         Ok(())
+    })?;
+    if !session.target.has_machines() {
+        return Ok(());
+    }
+    // What is made at the place of something that is gone.
+    session.forall(1_024_u16..60_000, async |case, port| {
+        let client = case.organization()?;
+        let sandbox = crate::case::made::id(&client.sandbox().await?)?;
+        let previews = format!("/sandboxes/{sandbox}/previews");
+        let mut seen = HashSet::new();
+        for _ in 0..2 {
+            let body = json!({ "port": port });
+            let reply = client.post(previews.clone(), body).send().await?.needs(201)?;
+            let id = reply.id()?;
+            client.delete(format!("{previews}/{id}")).send().await?;
+            reply.holds(
+                seen.insert(id.clone()),
+                format!("an id from {} that nothing had", reply.place()),
+                format!("{id} once more"),
+            )?;
+        }
+        Ok(())
     })
 }
 

@@ -127,7 +127,8 @@ async fn various(
             client.make(&format!("/sandboxes/{sandbox}/snapshots"), json!({})).await?;
             let named = json!({ "name": case.name(), "sandbox_id": sandbox });
             client.make("/named-snapshots", named).await?;
-            if *user == 1 {
+            // One of the two rests, so that there are two states.
+            if n == 0 {
                 client
                     .post(format!("/sandboxes/{sandbox}/pause"), json!({}))
                     .send()

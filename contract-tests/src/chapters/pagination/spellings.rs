@@ -47,6 +47,18 @@ pub(super) fn bounds(session: &Session) -> Result<(), Fault> {
     let above = prop_oneof![Just(0), 1_u64..=100_000].prop_map(Asked::Above);
     let size = (names, prop_oneof![wrong.prop_map(Asked::Wrong), above]);
     for list in paths(&session.target) {
+        session.once(async |case| {
+            let shelf = shared(&case, list).await?;
+            let above = too_large(list, "page_size").to_string();
+            for value in ["0", "-1", "x", above.as_str()] {
+                for name in ["page", "page_size"] {
+                    if name == "page_size" || value != above {
+                        shelf.part(&format!("{name}={value}")).await?.refused(400)?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
         session.forall(
             prop_oneof![1 => page.clone(), 2 => size.clone()],
             async |case, asked| {

@@ -34,13 +34,6 @@ fn takers() -> Vec<Of> {
     .collect()
 }
 
-/// Half of them a run, others in another run, in their order.
-fn half(session: &Session) -> Vec<Of> {
-    let taken = session.shuffled(takers());
-    let taken: Vec<_> = taken.iter().take(taken.len() / 2).map(|it| it.id()).collect();
-    takers().into_iter().filter(|it| taken.contains(&it.id())).collect()
-}
-
 async fn stage(client: &Client, operations: &[Of]) -> Result<World, Fault> {
     World::for_operations(client, operations.iter().map(|it| it.0)).await
 }
@@ -56,7 +49,7 @@ pub(super) fn of_another_type(session: &Session) -> Result<(), Fault> {
             .await?;
         Ok(reply.status == 415)
     })?;
-    session.in_order(&half(session), stage, async |client, world, operation| {
+    session.in_order(&takers(), stage, async |client, world, operation| {
         let (Some(path), Some((_, body))) = (world.path(operation), world.body(operation)) else {
             return Ok(());
         };
@@ -90,7 +83,7 @@ fn spaced(value: &Value) -> String {
 }
 
 pub(super) fn in_another_order(session: &Session) -> Result<(), Fault> {
-    session.in_order(&half(session), stage, async |client, world, operation| {
+    session.in_order(&takers(), stage, async |client, world, operation| {
         let (Some(path), Some(body)) = (world.path(operation), world.json(operation)) else {
             return Ok(());
         };

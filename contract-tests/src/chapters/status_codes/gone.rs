@@ -44,6 +44,12 @@ async fn delete(
 pub(super) fn unreadable(session: &Session) -> Result<(), Fault> {
     session.in_order(&deletes(), stage, async |client, world, operation| {
         let contract = Contract::get();
+        // A server that remembers what it answered must forget it.
+        if let Some(path) = world.path(operation)
+            && contract.operation(&Method::GET, &path).is_some_and(|it| !World::is_endless(it))
+        {
+            client.get(path).send().await?;
+        }
         let Some(reply) = delete(client, world, operation).await? else { return Ok(()) };
         let path = reply.path.split('?').next().unwrap_or_default().to_owned();
         let readable = contract

@@ -11,10 +11,14 @@ use crate::world::World;
 pub(super) fn created(session: &Session) -> Result<(), Fault> {
     gallery::look(session, &[Which::Successes], |asked, reply| {
         let it = asked.operation();
-        // Commands are run or started, a workspace may be found; those declare both.
+        // Commands are run or started, and a project may be found; those declare both.
         let both = it.response(200).is_some() || it.response(202).is_some();
-        let owes = it.response(201).is_some() && !(both && it.id() != "createWorkspace");
-        if owes { reply.clone().expect(201).map(drop) } else { Ok(()) }
+        let makes = !both || matches!(it.id(), "createWorkspace" | "createProject");
+        let found = reply.status == 200 && reply.json()?["reused"] == true;
+        if it.response(201).is_some() && makes && !found {
+            return reply.clone().expect(201).map(drop);
+        }
+        Ok(())
     })
 }
 
@@ -88,9 +92,10 @@ pub(super) fn location(session: &Session) -> Result<(), Fault> {
             };
             let prefix = client.target().address.prefix();
             let path = to.split_once(prefix).map_or(to, |(_, path)| path).to_owned();
-            // Some things are told in their list only.
+            // Some things are told in their list only; but every place is one of the contract's.
             if Contract::get().operation(&Method::GET, &path).is_none() {
-                return Ok(());
+                let known = !Contract::get().methods(&path).is_empty();
+                return made.holds(known, "a Location that the API has", to.to_owned());
             }
             let made = made.data()?;
             let found = client.get(path).send().await?.expect(200)?;

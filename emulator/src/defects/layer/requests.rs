@@ -79,7 +79,7 @@ pub(super) async fn alter(
             }
             return Ok(request);
         }
-        Defect::SameBodyOnce if asked.is("POST /workspaces") && asked.key.is_none() => {
+        Defect::SameBodyOnce if asked.is("POST /api-keys") && asked.key.is_none() => {
             let (mut request, body) = read(request).await;
             let said = format!("{} {}", asked.place(), String::from_utf8_lossy(&body));
             if let Ok(key) = HeaderValue::try_from(crate::ids::fingerprint(&said)) {
