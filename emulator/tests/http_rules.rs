@@ -414,7 +414,12 @@ async fn auth_endpoints_and_requests_without_a_credential_have_their_own_limits(
     for _ in 0..60 {
         emulator.anonymous().get("/whoami").await.refused(401, "MISSING_TOKEN");
     }
-    emulator.anonymous().get("/whoami").await.refused(429, "RATE_LIMITED");
+    let limited = emulator.anonymous().get("/whoami").await;
+    limited.refused(429, "RATE_LIMITED");
+    assert_eq!(
+        (limited.header("x-ratelimit-limit"), limited.header("x-ratelimit-remaining")),
+        ("60", "0")
+    );
     emulator.client("nonsense").get("/whoami").await.refused(429, "RATE_LIMITED");
     client.get("/whoami").await.data(200);
 }

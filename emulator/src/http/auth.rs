@@ -153,6 +153,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
         carried: Carried::of(request.headers(), request.uri().query(), ticketed),
         address: super::rate_limit::address(&request),
     };
+    let address = said.address;
     match check(&app, &exchange, said).await {
         Ok(()) => next.run(request).await,
         Err(error) => {
@@ -161,7 +162,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
             {
                 drop(next.run(request).await);
             });
-            error.into_response()
+            super::rate_limit::count_refused(&app, &exchange, address, error)
         }
     }
 }
@@ -203,9 +204,7 @@ async fn check(app: &App, exchange: &Exchange, said: Said) -> ApiResult<()> {
             app.identities.identify(app, "msk_live_anonymous", &Context::default()).await?
         }
         Err(_) if route.is_none_or(|route| route.access == Access::Open) => return Ok(()),
-        Err(error) => {
-            return Err(super::rate_limit::count_refused(app, exchange, said.address, error));
-        }
+        Err(error) => return Err(error),
     };
     let admitted = caller.rules.as_ref().is_none_or(|rules| rules.admit(said.address));
     if !admitted && !defect!(AddressesIgnored) {

@@ -170,27 +170,29 @@ pub fn address(request: &Request) -> Option<IpAddr> {
     request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer.0.ip())
 }
 
-/// Counts a request that brings no valid credential: its 401, or past 60 a minute its 429.
+/// Counts a request that brings no valid credential, and tells: its 401, or past 60 a minute its 429.
 pub fn count_refused(
     app: &App,
     exchange: &Exchange,
     address: Option<IpAddr>,
     error: ApiError,
-) -> ApiError {
+) -> Response {
     if error.code.status != 401 || defect!(StrangersUnlimited) {
-        return error;
+        return error.into_response();
     }
     let bucket = Bucket::Address(address);
-    let Some(limit) = limit_of(app.config.rate_limit, &bucket) else { return error };
+    let Some(limit) = limit_of(app.config.rate_limit, &bucket) else {
+        return error.into_response();
+    };
     let counted = app.limiter.count(bucket, limit, app.clock.base());
-    if !counted.over {
-        return error;
-    }
-    if app.config.rate_limit == RateLimit::Observe {
+    let observed = app.config.rate_limit == RateLimit::Observe;
+    if counted.over && observed {
         exchange.flag("would_limit");
-        return error;
     }
-    refusal(counted)
+    let mut response =
+        if counted.over && !observed { refusal(counted) } else { error }.into_response();
+    tell(&mut response, counted);
+    response
 }
 
 /// Counts, tells, refuses.
