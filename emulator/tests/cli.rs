@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use harness::{BOUND, Client};
-use http::{HeaderMap, Method};
+use http::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ impl Serving {
     }
 
     fn client(&self, key: &str) -> Client {
-        Client { address: self.address, key: Some(key.to_owned()), headers: HeaderMap::new() }
+        Client::new(self.address, key)
     }
 
     fn signal(&self, signal: Signal) {
@@ -548,7 +548,7 @@ async fn serve_goes_on_when_nobody_reads_what_it_says() {
     .await
     .unwrap();
     drop(log);
-    let client = Client { address, key: Some(KEY.to_owned()), headers: HeaderMap::new() };
+    let client = Client::new(address, KEY);
     client.get("/workspaces").await.data(200);
     client.get("/workspaces").await.data(200);
     kill(Pid::from_raw(child.id().unwrap().cast_signed()), Signal::SIGTERM).unwrap();

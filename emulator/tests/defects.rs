@@ -41,8 +41,9 @@ mod seeded {
         let line = tokio::time::timeout(BOUND, lines.next_line()).await.expect("ready in time");
         let ready: Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
         let address = ready["listen"].as_str().unwrap().parse().unwrap();
-        let key = Some("msk_test_defects".to_owned());
-        (child, Client { address, key, headers: http::HeaderMap::new() })
+        let client = Client::new(address, "msk_test_defects");
+        let client = if defect.is_some() { client.unchecked("it has a fault") } else { client };
+        (child, client)
     }
 
     #[tokio::test]

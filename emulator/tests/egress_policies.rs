@@ -284,7 +284,8 @@ async fn the_go_sdk_gets_lists_without_the_data_that_it_cannot_read() {
     ] {
         let other = client.get(path).await.json();
         assert!(other["data"].is_array() && other[name].is_array(), "{path}: {other}");
-        let go = client.clone().with("user-agent", "miosa-go/2.0.2").get(path).await.json();
+        let go = client.clone().with("user-agent", "miosa-go/2.0.2");
+        let go = go.unchecked("its lists have a shape of their own").get(path).await.json();
         assert!(go.get("data").is_none(), "{path}: {go}");
         assert_eq!((&go[name], &go["items"]), (&other["data"], &other["data"]), "{path}");
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use harness::Client;
-use http::{HeaderMap, Method};
+use http::Method;
 use serde_json::{Value, json};
 
 const CREATES: usize = 6;
@@ -33,8 +33,7 @@ impl Program {
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap();
         let address: SocketAddr = ready["listen"].as_str().unwrap().parse().unwrap();
-        let key = Some("msk_test_crash".to_owned());
-        Self { child, client: Client { address, key, headers: HeaderMap::new() } }
+        Self { child, client: Client::new(address, "msk_test_crash") }
     }
 
     /// SIGKILL: no chance to do anything.

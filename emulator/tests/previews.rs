@@ -58,7 +58,7 @@ fn id(preview: &Value) -> &str {
 fn at(emulator: &Emulator, url: &str) -> Client {
     let authority = url.strip_prefix("http://").unwrap().split('/').next().unwrap();
     let address: SocketAddr = authority.replace("localhost", "127.0.0.1").parse().unwrap();
-    Client { address, ..emulator.anonymous() }
+    Client { address, ..emulator.anonymous() }.unchecked("an application answers")
 }
 
 /// Asks for a path of an application, whatever it looks like.
@@ -351,7 +351,7 @@ async fn nothing_of_the_emulator_is_behind_a_preview_and_no_foreign_name_before_
     let stage = stage(json!({ "port": 8000 })).await;
     let slug = &stage.sandbox.simple().to_string()[..8];
     let name = format!("8000-{slug}.localhost:{}", stage.emulator.address.port());
-    let api = stage.emulator.client(KEY);
+    let api = stage.emulator.client(KEY).unchecked("by these names it is not the API");
     for path in ["/_emulator/health", "/api/v1/sandboxes", "/_preview/x/1/", "//api/v1/sandboxes"] {
         let own = visit(&stage.visitor(), path).await;
         assert_eq!((own.status, text(&own)), (404, "the application knows no such page"), "{path}");

@@ -361,7 +361,7 @@ async fn the_go_command_line_gets_no_list_of_tags_and_texts_only() {
     let client = emulator.client(KEY);
     let sandbox = create(&client, json!({ "tags": ["a"], "metadata": { "n": 5, "s": "x" } })).await;
     for agent in ["miosa-go/0.2.0", "Go-http-client/1.1"] {
-        let cli = emulator.client(KEY).with("user-agent", agent);
+        let cli = emulator.client(KEY).with("user-agent", agent).unchecked("it gets no tags");
         let read = cli.get(&path(&sandbox)).await.data(200);
         assert_eq!(
             (&read["tags"], &read["metadata"]),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::{BOUND, Client, Emulator};
-use http::{HeaderMap, Method};
+use http::Method;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use miosa_emulator::api::{self, platform};
@@ -58,7 +58,7 @@ impl Own {
     }
 
     fn client(&self) -> Client {
-        Client { address: self.address, key: Some(KEY.to_owned()), headers: HeaderMap::new() }
+        Client::new(self.address, KEY).unchecked("it has routes of its own")
     }
 }
 
@@ -179,7 +179,7 @@ async fn a_request_that_takes_longer_than_a_head_may_is_not_cut() {
     let address = listener.local_addr().unwrap();
     let router = api::router_with(&app, vec![slow.family("test")]);
     tokio::spawn(server::serve_router(app, listener, router));
-    let client = Client { address, key: Some(KEY.to_owned()), headers: HeaderMap::new() };
+    let client = Client::new(address, KEY).unchecked("it has a route of its own");
     assert_eq!(client.get("/slow").await.status, 204);
     assert_eq!(client.request(Method::GET, "/slow").http2().send().await.status, 204);
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method};
+use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -83,11 +83,7 @@ impl Patient {
         loop {
             assert!(began.elapsed() < PATIENCE, "never answered: {request:?}, last {last:?}");
             let address = *self.address.clone().wait_for(Option::is_some).await.unwrap();
-            let api = Client {
-                address: address.unwrap(),
-                key: Some(KEY.to_owned()),
-                headers: HeaderMap::new(),
-            };
+            let api = Client::new(address.unwrap(), KEY);
             self.attempts.fetch_add(1, Ordering::Relaxed);
             match request.send(&api).await {
                 Ok(reply) if is_final(&reply) => return reply,

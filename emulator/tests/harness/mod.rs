@@ -1,4 +1,5 @@
 //! A whole emulator on a free port, and a client as small as can be: what a test sees is what a client would.
+//! Every answer under `/api/v1` is held against the contract, whatever the test itself looks at.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -7,6 +8,8 @@
     clippy::missing_panics_doc
 )]
 #![allow(clippy::indexing_slicing, missing_docs)]
+
+pub mod contract;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +29,8 @@ use miosa_emulator::{lifecycle, proxy, server};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+use self::contract::Promise;
 
 /// No request of a test takes longer.
 pub const BOUND: Duration = Duration::from_secs(60);
@@ -142,12 +147,13 @@ impl Emulator {
 
     /// A client with this key.
     pub fn client(&self, key: &str) -> Client {
-        Client { address: self.address, key: Some(key.to_owned()), headers: HeaderMap::new() }
+        Client { key: Some(key.to_owned()), ..self.anonymous() }
     }
 
     /// A client without a credential.
     pub fn anonymous(&self) -> Client {
-        Client { address: self.address, key: None, headers: HeaderMap::new() }
+        let promise = Promise::of(self.app.config.envelope);
+        Client { key: None, promise, ..Client::new(self.address, "") }
     }
 }
 
@@ -157,6 +163,8 @@ pub struct Client {
     pub address: SocketAddr,
     pub key: Option<String>,
     pub headers: HeaderMap,
+    /// What of the contract its answers keep.
+    pub promise: Promise,
 }
 
 impl Drop for Stopping {
@@ -166,10 +174,22 @@ impl Drop for Stopping {
 }
 
 impl Client {
+    /// A client of whatever listens there.
+    pub fn new(address: SocketAddr, key: &str) -> Self {
+        let promise = Promise::Whole;
+        Self { address, key: Some(key.to_owned()), headers: HeaderMap::new(), promise }
+    }
+
     /// Moves the clock of the client's organization.
     pub async fn advance(&self, seconds: u64) {
         let moved = self.post("/_emulator/clock", json!({ "advance_seconds": seconds })).await;
         assert_eq!(moved.status, 200, "{moved:?}");
+    }
+
+    /// The same client, for what is no answer of the API although its path looks like one.
+    pub fn unchecked(mut self, why: &'static str) -> Self {
+        self.promise = Promise::Nothing { why };
+        self
     }
 
     /// The same client with a header on every request.
@@ -186,7 +206,8 @@ impl Client {
         if let Some(key) = &self.key {
             headers.insert(AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
         }
-        Sending { client: self, method, path, headers, body: Bytes::new(), http2: false }
+        let promise = self.promise;
+        Sending { client: self, method, path, headers, body: Bytes::new(), http2: false, promise }
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -218,6 +239,7 @@ pub struct Sending<'c> {
     headers: HeaderMap,
     body: Bytes,
     http2: bool,
+    promise: Promise,
 }
 
 impl Sending<'_> {
@@ -248,6 +270,12 @@ impl Sending<'_> {
         self
     }
 
+    /// Not held against the contract.
+    pub fn unchecked(mut self, why: &'static str) -> Self {
+        self.promise = Promise::Nothing { why };
+        self
+    }
+
     /// The whole answer.
     pub async fn send(self) -> Reply {
         self.attempt().await.unwrap()
@@ -255,6 +283,7 @@ impl Sending<'_> {
 
     /// The whole answer, or why there is none: for servers that may go away.
     pub async fn attempt(self) -> Result<Reply, String> {
+        let (method, path, promise) = (self.method.clone(), self.path.clone(), self.promise);
         let answer = async {
             let (parts, body) = self.try_open().await?.into_parts();
             Ok(Reply {
@@ -263,12 +292,19 @@ impl Sending<'_> {
                 body: body.collect().await.map_err(|error| error.to_string())?.to_bytes(),
             })
         };
-        tokio::time::timeout(BOUND, answer).await.expect("an answer in time")
+        let answer = tokio::time::timeout(BOUND, answer).await.expect("an answer in time");
+        if let Ok(reply) = &answer {
+            promise.hold(&method, &path, reply.status, &reply.headers, Some(&reply.body));
+        }
+        answer
     }
 
     /// The head of the answer, its body still coming: for streams. The connection ends when the body is dropped.
     pub async fn open(self) -> Response<Incoming> {
-        self.try_open().await.unwrap()
+        let (method, path, promise) = (self.method.clone(), self.path.clone(), self.promise);
+        let response = self.try_open().await.unwrap();
+        promise.hold(&method, &path, response.status().as_u16(), response.headers(), None);
+        response
     }
 
     async fn try_open(self) -> Result<Response<Incoming>, String> {

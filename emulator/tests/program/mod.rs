@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -160,7 +159,7 @@ impl Program {
 
     /// A client of it with this key.
     pub fn client(&self, key: &str) -> Client {
-        Client { address: self.address, key: Some(key.to_owned()), headers: HeaderMap::new() }
+        Client::new(self.address, key)
     }
 
     /// `kill -9`. It is gone when this returns.
