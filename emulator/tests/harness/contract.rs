@@ -53,6 +53,11 @@ impl Promise {
     }
 }
 
+/// Reads the contract, which takes a while the first time.
+pub fn read() {
+    Contract::get();
+}
+
 /// What stands below the API's base, in every form that means it; `None` for what is elsewhere.
 fn below_base(path: &str) -> Option<String> {
     let path = path.split('?').next().unwrap_or_default();

@@ -176,6 +176,8 @@ impl Drop for Stopping {
 impl Client {
     /// A client of whatever listens there.
     pub fn new(address: SocketAddr, key: &str) -> Self {
+        // Not between a test's first answer and what it does next: a second passes for some of them.
+        contract::read();
         let promise = Promise::Whole;
         Self { address, key: Some(key.to_owned()), headers: HeaderMap::new(), promise }
     }
