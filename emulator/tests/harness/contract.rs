@@ -61,17 +61,16 @@ pub fn read() {
 /// What stands below the API's base, in every form that means it; `None` for what is elsewhere.
 fn below_base(path: &str) -> Option<String> {
     let path = path.split('?').next().unwrap_or_default();
-    let mut clean: String =
+    let clean: String =
         path.split('/').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
-    let mut found = false;
-    while let Some(rest) = clean.strip_prefix("/api/v1") {
+    let (mut below, mut found) = (clean.as_str(), false);
+    while let Some(rest) = below.strip_prefix("/api/v1") {
         if !rest.is_empty() && !rest.starts_with('/') {
             break;
         }
-        found = true;
-        clean = rest.to_owned();
+        (below, found) = (rest, true);
     }
-    found.then_some(clean)
+    found.then(|| below.to_owned())
 }
 
 /// Whether a body is an object, or a list and its page, as the overview page shows them.
