@@ -123,7 +123,7 @@ async fn a_live_server_keeps_what_it_had_and_loses_what_the_run_made() {
     let done = run(out.path(), &[&live[..], &fast].concat()).await;
     let report = report(out.path());
     assert_ne!(report["exit_code"], 1, "{}", String::from_utf8_lossy(&done.stdout));
-    assert!(report["tally"]["kept"].as_u64().unwrap() > 2, "{}", report["tally"]);
+    assert_ne!(report["tally"]["kept"], 0, "{}", report["tally"]);
     assert!(report["requests"].as_u64().unwrap() <= 250, "{}", report["requests"]);
     assert_eq!(report["left_behind"], json!([]));
     let after = ask(&emulator, "GET", "/workspaces?page_size=100", None).await;

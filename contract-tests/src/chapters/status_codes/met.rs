@@ -14,11 +14,13 @@ pub(super) fn created(session: &Session) -> Result<(), Fault> {
         // Commands are run or started, and a project may be found; those declare both.
         let both = it.response(200).is_some() || it.response(202).is_some();
         let makes = !both || matches!(it.id(), "createWorkspace" | "createProject");
-        let found = reply.status == 200 && reply.json()?["reused"] == true;
-        if it.response(201).is_some() && makes && !found {
-            return reply.clone().expect(201).map(drop);
+        if it.response(201).is_none() || !makes {
+            return Ok(());
         }
-        Ok(())
+        if reply.status == 200 && reply.json()?["reused"] == true {
+            return Ok(());
+        }
+        reply.clone().expect(201).map(drop)
     })
 }
 
