@@ -1,6 +1,6 @@
 //! Checks any server that claims to speak the MIOSA API against its published contract.
 //!
-//! A [`Rule`] is one sentence of the contract with a property that tries to break it. [`run`] runs rules against a
+//! A [`Rule`] is one sentence of the contract with a property that tries to break it. [`run()`] runs rules against a
 //! [`Target`]; each gets a [`Session`], which draws values with proptest and hands each to the property together with a
 //! [`Case`]: the clients that it may use, and the record of what they said and heard. What breaks is shrunk to the
 //! shortest sequence, and reported so that it can be seen again ([`report`]).

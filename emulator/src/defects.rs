@@ -1,9 +1,9 @@
 //! Seeded faults: what the contract suite must find.
 //!
 //! A suite that finds nothing proves nothing until it has been seen to find something. So a build with the feature
-//! `defects` can be started with one fault of the [`catalogue`](catalogue::Defect), taken from what real servers get
+//! `defects` can be started with one fault of the catalogue (`catalogue.rs`), taken from what real servers get
 //! wrong, each with the rule that it breaks. Faults that a client sees in the form of requests and answers are made in
-//! one [`layer`] outside of all others; the rest are a line at the place that gets it wrong: `if defect!(Name) { … }`.
+//! one layer (`layer.rs`) outside of all others; the rest are a line at the place that gets it wrong: `if defect!(Name) { … }`.
 //! Without the feature that is `false`, and nothing of this is compiled.
 
 #[cfg(feature = "defects")]
