@@ -137,12 +137,6 @@ impl Client {
         &self.case
     }
 
-    /// The same, its exchanges written down in another case.
-    #[must_use]
-    pub fn within(&self, case: &Case) -> Self {
-        Self { case: case.clone(), ..self.clone() }
-    }
-
     /// The server.
     pub fn target(&self) -> &Arc<Target> {
         &self.case.0.target

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::case::{Case, Client, Reply};
 use crate::fault::Fault;
+use crate::operations::Op;
 use crate::session::Session;
 use crate::target::Profile;
 use crate::world::{self, World};
@@ -98,24 +99,6 @@ impl Asked {
     }
 }
 
-/// An operation, as a report names it.
-#[derive(Clone, Copy)]
-pub struct Of(pub &'static Operation);
-
-impl fmt::Debug for Of {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.name())
-    }
-}
-
-impl std::ops::Deref for Of {
-    type Target = Operation;
-
-    fn deref(&self) -> &Operation {
-        self.0
-    }
-}
-
 impl fmt::Debug for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self {
@@ -141,9 +124,9 @@ pub struct Answer {
 /// Which answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Which {
-    /// Of valid requests, every operation.
+    /// Op valid requests, every operation.
     Successes,
-    /// Of requests that must be refused.
+    /// Op requests that must be refused.
     Refusals,
 }
 
@@ -160,7 +143,7 @@ impl Commons {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub async fn stage(client: &Client, operations: &[Of]) -> Result<Arc<Self>, Fault> {
+    pub async fn stage(client: &Client, operations: &[Op]) -> Result<Arc<Self>, Fault> {
         if let [one] = operations {
             let world = World::for_operations(client, [one.0]).await?;
             let spent = tokio::sync::Mutex::new(client.case().exchanges().len());
@@ -194,7 +177,7 @@ impl Commons {
             *spent = 0;
         }
         *spent += requests;
-        Ok(self.client.within(client.case()))
+        Ok(self.client.in_case(client.case()))
     }
 }
 

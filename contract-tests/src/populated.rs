@@ -28,11 +28,7 @@ pub async fn whole(case: &Case) -> Result<(Client, World), Fault> {
         .populated
         .get_or_init(|| async {
             let client = Case::new(target.clone()).organization()?;
-            let world = if target.has_machines() {
-                World::populate(&client).await?
-            } else {
-                World::populate_without_machines(&client).await?
-            };
+            let world = World::populate_what_runs(&client).await?;
             let credential = client.credential().cloned();
             let credential = credential.ok_or_else(|| Fault::unable("no credential"))?;
             Ok(Populated { credential, world })
@@ -62,9 +58,7 @@ pub async fn whole_or_for(case: &Case, operations: &[Op]) -> Result<(Client, Wor
 pub async fn own(client: &Client, operations: &[Op]) -> Result<World, Fault> {
     if operations.len() <= OWN {
         World::for_operations(client, operations.iter().map(|op| op.0)).await
-    } else if client.target().has_machines() {
-        World::populate(client).await
     } else {
-        World::populate_without_machines(client).await
+        World::populate_what_runs(client).await
     }
 }

@@ -241,11 +241,9 @@ impl Target {
 
     /// An address of this computer that nothing of this run has been sent from, when the server is on it, too.
     pub(crate) fn place(&self) -> Option<IpAddr> {
-        self.address.is_loopback().then(|| {
-            let n = self.sources.fetch_add(1, Ordering::Relaxed) % 0x00fe_fefe + 0x0101;
-            let [_, a, b, c] = n.to_be_bytes();
-            IpAddr::V4(Ipv4Addr::new(127, a.wrapping_add(1).max(1), b, c.max(1)))
-        })
+        self.address
+            .is_loopback()
+            .then(|| IpAddr::V4(loopback(self.sources.fetch_add(1, Ordering::Relaxed))))
     }
 
     /// The credential of a case's organization with this number, 0 the first.
@@ -332,5 +330,26 @@ impl Target {
             }
         }
         left
+    }
+}
+
+/// The loopback address with this number: another for each of the first sixteen millions.
+fn loopback(number: u32) -> Ipv4Addr {
+    const EACH: u32 = 254;
+    let [a, b, c] = [number / EACH / EACH, number / EACH, number].map(|n| (n % EACH + 1) as u8);
+    Ipv4Addr::new(127, a, b, c)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_numbers_have_one_address() {
+        let all: HashSet<Ipv4Addr> = (0..200_000).map(loopback).collect();
+        assert_eq!(all.len(), 200_000);
+        assert!(all.iter().all(Ipv4Addr::is_loopback));
     }
 }

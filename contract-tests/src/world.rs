@@ -58,6 +58,18 @@ impl World {
         Ok(world)
     }
 
+    /// As much as the server can run.
+    ///
+    /// # Errors
+    /// As [`Self::populate`].
+    pub async fn populate_what_runs(client: &Client) -> Result<Self, Fault> {
+        if client.target().has_machines() {
+            Self::populate(client).await
+        } else {
+            Self::populate_without_machines(client).await
+        }
+    }
+
     /// What can be had where no sandbox runs: the platform.
     ///
     /// # Errors

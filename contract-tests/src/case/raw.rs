@@ -83,6 +83,10 @@ impl Client {
     }
 
     fn sent(&self, raw: Raw, path: String) -> Sent {
+        let mut headers = raw.headers;
+        if let Some(declared) = raw.declared {
+            headers.push(("Content-Length".to_owned(), declared.to_string()));
+        }
         Sent {
             client: self.clone(),
             exchange: Exchange {
@@ -90,7 +94,7 @@ impl Client {
                 credential: self.credential().map(|credential| credential.variable.clone()),
                 method: raw.method.to_string(),
                 url: self.target().address.api(&path),
-                headers: raw.headers,
+                headers,
                 body: raw.body,
                 peculiar: Some(raw.peculiar),
                 answer: None,

@@ -167,6 +167,14 @@ impl Sending {
         if !control {
             target.ledger.permit(&self.method, &self.path)?;
         }
+        // A body that was written before is a body like any other there.
+        if self.json.is_none() && target.profile == Profile::Live {
+            let told = serde_json::from_slice::<Value>(&self.body).ok();
+            self.json = told.filter(Value::is_object);
+            if self.json.is_some() {
+                self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+            }
+        }
         if let Some(mut json) = self.json.take() {
             target.ledger.permit_owner(&self.path, &json)?;
             target.ledger.mark(&self.method, &self.path, &mut json, &target.run);

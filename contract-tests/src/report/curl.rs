@@ -96,20 +96,27 @@ fn one(replay: &Replay<'_>, step: &Step<'_>, at_once: bool) -> String {
 /// A request that curl cannot send, byte by byte.
 fn raw(replay: &Replay<'_>, step: &Step<'_>) -> String {
     let exchange = step.exchange;
-    let mut head = format!("{} {} HTTP/1.1\r\nHost: x\r\n", exchange.method, replay.path(step));
+    let line = format!("{} {} HTTP/1.1\r\n", exchange.method, replay.path(step));
+    let mut headers = String::new();
     for (name, value) in &exchange.headers {
-        head += &format!("{name}: {value}\r\n");
+        headers += &format!("{name}: {value}\r\n");
     }
-    head += &format!("Connection: close\r\nContent-Length: {}\r\n", exchange.body.len());
+    if !exchange.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+        headers += &format!("Content-Length: {}\r\n", exchange.body.len());
+    }
+    headers += "Connection: close\r\n\r\n";
     let (number, credential) = (step.number, exchange.credential.as_deref());
     let authorization = credential.map_or(String::new(), |variable| {
         format!(" printf 'Authorization: Bearer %s\\r\\n' \"${variable}\";")
     });
     format!(
-        "hostport=\"${{origin#*://}}\"; exec 3<>\"/dev/tcp/${{hostport%%:*}}/${{hostport##*:}}\"\n\
-         {{ printf %s {} | base64 -d;{authorization} printf '\\r\\n'; printf %s {} | base64 -d; }} >&3\n\
-         timeout 10 cat <&3 | tee \"$answers/{number}\" | head -n 1 | tee \"$answers/{number}.status\"; exec 3>&-\n",
-        STANDARD.encode(head),
+        "host=\"${{origin#*://}}\"; exec 3<>\"/dev/tcp/${{host%%:*}}/${{host##*:}}\"\n\
+         {{ printf %s {} | base64 -d; printf 'Host: %s\\r\\n' \"$host\";{authorization} printf %s {} | base64 -d; \
+         printf %s {} | base64 -d; }} >&3\n\
+         timeout 10 cat <&3 > \"$answers/{number}\"; exec 3>&-\n\
+         head -n 1 \"$answers/{number}\" | tee \"$answers/{number}.status\"\n",
+        STANDARD.encode(line),
+        STANDARD.encode(headers),
         STANDARD.encode(&exchange.body)
     )
 }
@@ -162,5 +169,52 @@ mod tests {
         assert!(text.contains(r#"'/api/v1/workspaces/'"$v1"'?x=1'"#), "{text}");
         assert!(text.contains(r#"'{"name":"it'\''s mine"}'"#), "{text}");
         assert!(text.contains(r#": "${MIOSA_API_KEY:?"#), "{text}");
+    }
+
+    #[test]
+    fn what_curl_cannot_send_is_sent_byte_by_byte() {
+        use std::io::{Read as _, Write as _};
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", server.local_addr().unwrap());
+        let heard = std::thread::spawn(move || {
+            let (mut wire, _) = server.accept().unwrap();
+            let mut heard = Vec::new();
+            let mut part = [0; 4096];
+            while !heard.ends_with(b"half") {
+                let read = wire.read(&mut part).unwrap();
+                assert_ne!(read, 0, "it hung up: {:?}", String::from_utf8_lossy(&heard));
+                heard.extend_from_slice(&part[..read]);
+            }
+            wire.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            String::from_utf8(heard).unwrap()
+        });
+        let mut finding = finding();
+        finding.at = 0;
+        let first = &mut finding.exchanges[0];
+        first.body = "half".into();
+        first.headers.push(("Content-Length".to_owned(), "40".to_owned()));
+        first.peculiar = Some("breaks off".to_owned());
+        let text =
+            script(chapters::all()[0], &Replay::new(&finding, "http://127.0.0.1:1"), Profile::Live);
+        let file = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let run = std::process::Command::new("bash")
+            .arg(&file)
+            .envs([("MIOSA_ORIGIN", origin.as_str()), ("MIOSA_API_KEY", "msk_x")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(said.contains("got now:  HTTP/1.1 400"), "{said} {run:?}");
+        let heard = heard.join().unwrap();
+        let host = origin.strip_prefix("http://").unwrap();
+        let begins = format!(
+            "POST /api/v1/workspaces HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer msk_x\r\n"
+        );
+        assert!(heard.starts_with(&begins), "{heard}");
+        assert_eq!(heard.matches("Content-Length: 40\r\n").count(), 1, "{heard}");
+        assert!(heard.ends_with("\r\n\r\nhalf"), "{heard}");
     }
 }

@@ -46,14 +46,16 @@ fn entry(replay: &Replay<'_>, step: &Step<'_>, last: bool) -> String {
     if let Some(credential) = &exchange.credential {
         out += &format!("Authorization: Bearer {{{{{credential}}}}}\n");
     }
-    for (name, value) in &exchange.headers {
+    // Hurl tells the length of what it sends.
+    let told = |name: &str| name.eq_ignore_ascii_case("content-length");
+    for (name, value) in exchange.headers.iter().filter(|(name, _)| !told(name)) {
         out += &format!("{name}: {}\n", template(replay, step, value));
     }
     if !exchange.body.is_empty() {
         let json = serde_json::from_slice::<serde_json::Value>(&exchange.body).is_ok();
         match std::str::from_utf8(&exchange.body) {
             Ok(text) if json && text.starts_with(['{', '[']) => {
-                out += &format!("{}\n", template(replay, step, text));
+                out += &format!("{}\n", filled(replay, step, text, r"\u007b\u007b", "#"));
             }
             _ => out += &format!("base64,{};\n", STANDARD.encode(&exchange.body)),
         }
@@ -80,12 +82,18 @@ fn entry(replay: &Replay<'_>, step: &Step<'_>, last: bool) -> String {
     out
 }
 
+/// A value of a line of its own, as Hurl writes it.
 fn template(replay: &Replay<'_>, step: &Step<'_>, text: &str) -> String {
+    filled(replay, step, text, r"\u{7b}\u{7b}", r"\#")
+}
+
+/// A text with variables in it, and with these for what else would be read as one, or as a comment.
+fn filled(replay: &Replay<'_>, step: &Step<'_>, text: &str, braces: &str, hash: &str) -> String {
     replay
         .pieces(step, text)
         .iter()
         .map(|piece| match piece {
-            Piece::Text(text) => text.replace("{{", "\\u{7b}\\u{7b}").replace('#', "\\#"),
+            Piece::Text(text) => text.replace("{{", braces).replace('#', hash),
             Piece::Variable(name) => format!("{{{{{name}}}}}"),
         })
         .collect()
@@ -107,5 +115,15 @@ mod tests {
         let used = "DELETE {{origin}}/api/v1/workspaces/{{v1}}?x=1\nAuthorization: Bearer {{MINTED_KEY_1}}\n";
         assert!(text.contains(captured) && text.contains(used), "{text}");
         assert!(text.contains(r#"{"workspace":"{{v1}}"}"#), "{text}");
+    }
+
+    #[test]
+    fn a_body_stays_json() {
+        let mut finding = finding();
+        finding.exchanges[0].body = r##"{"name":"#1 {{x}}"}"##.into();
+        let text = file(chapters::all()[0], &Replay::new(&finding, "http://127.0.0.1:1"));
+        let line = text.lines().find(|line| line.starts_with('{')).unwrap();
+        let body: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(body["name"], "#1 {{x}}");
     }
 }

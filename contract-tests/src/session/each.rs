@@ -61,7 +61,7 @@ impl Session {
             }
             self.drawn.fetch_add(1, Ordering::Relaxed);
             let case = self.case();
-            let here = client.within(&case);
+            let here = client.in_case(&case);
             match self.handle.block_on(property(&here, &world, item)) {
                 Ok(()) => spent += case.exchanges().len(),
                 Err(fault @ Fault::Broken { .. }) => {

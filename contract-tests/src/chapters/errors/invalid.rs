@@ -4,7 +4,8 @@ use miosa_openapi::check::{Contract, Operation, Schema};
 
 use crate::draw::{Mutation, mutations};
 use crate::fault::Fault;
-use crate::gallery::{Commons, Of};
+use crate::gallery::Commons;
+use crate::operations::Op;
 use crate::session::Session;
 use crate::world::{self, World};
 
@@ -84,7 +85,7 @@ pub(super) fn bodies(session: &Session) -> Result<(), Fault> {
     session.each(
         drawn(session, MOST),
         async |client, items| {
-            let operations: Vec<Of> = items.iter().map(|it| Of(it.operation)).collect();
+            let operations: Vec<Op> = items.iter().map(|it| Op(it.operation)).collect();
             Commons::stage(client, &operations).await
         },
         async |client, commons, invalid| {

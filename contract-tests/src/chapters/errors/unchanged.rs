@@ -10,7 +10,7 @@ use super::invalid::{Invalid, drawn, schema};
 use crate::case::Client;
 use crate::case::raw::Raw;
 use crate::fault::Fault;
-use crate::gallery::Of;
+use crate::operations::Op;
 use crate::session::Session;
 use crate::world::World;
 
@@ -83,8 +83,8 @@ pub(super) fn by_invalid_bodies(session: &Session) -> Result<(), Fault> {
 }
 
 pub(super) fn by_broken_bodies(session: &Session) -> Result<(), Fault> {
-    let takers: Vec<Of> =
-        World::in_order().into_iter().filter(|it| schema(it).is_some()).map(Of).collect();
+    let takers: Vec<Op> =
+        World::in_order().into_iter().filter(|it| schema(it).is_some()).map(Op).collect();
     let takers = session.shuffled(takers).into_iter().take(30).collect();
     session.each(
         takers,

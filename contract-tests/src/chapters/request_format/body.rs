@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::case::Client;
 use crate::fault::Fault;
-use crate::gallery::Of;
+use crate::operations::Op;
 use crate::session::Session;
 use crate::world::World;
 
@@ -21,7 +21,7 @@ const COSTLY: &[&str] = &[
 ];
 
 /// Operations that take JSON and answer a valid request, one after the other in one world.
-fn takers() -> Vec<Of> {
+fn takers() -> Vec<Op> {
     let all = World::in_order().into_iter();
     all.filter(|it| {
         let first = it.request_body().and_then(|body| body.content.first());
@@ -30,11 +30,11 @@ fn takers() -> Vec<Of> {
             && !it.is_open()
             && !COSTLY.contains(&it.id())
     })
-    .map(Of)
+    .map(Op)
     .collect()
 }
 
-async fn stage(client: &Client, operations: &[Of]) -> Result<World, Fault> {
+async fn stage(client: &Client, operations: &[Op]) -> Result<World, Fault> {
     World::for_operations(client, operations.iter().map(|it| it.0)).await
 }
 
@@ -101,7 +101,7 @@ pub(super) fn uploads(session: &Session) -> Result<(), Fault> {
     })?;
     let content = prop::collection::vec(any::<u8>(), 0..200);
     session.forall((content, "[a-z]{1,12}"), async |case, (content, name)| {
-        let client = client.within(&case);
+        let client = client.in_case(&case);
         let path = format!("/workspace/{name}.bin");
         let mut form = format!(
             "--zz9\r\nContent-Disposition: form-data; name=\"path\"\r\n\r\n{path}\r\n--zz9\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}.bin\"\r\nContent-Type: application/octet-stream\r\n\r\n"

@@ -8,16 +8,17 @@ use serde_json::Value;
 
 use crate::case::Client;
 use crate::fault::Fault;
-use crate::gallery::{Commons, Of};
+use crate::gallery::Commons;
+use crate::operations::Op;
 use crate::session::Session;
 use crate::world::World;
 
-fn reads() -> Vec<Of> {
+fn reads() -> Vec<Op> {
     let all = Contract::get().operations().iter();
-    all.filter(|it| *it.method() == Method::GET && !World::is_endless(it)).map(Of).collect()
+    all.filter(|it| *it.method() == Method::GET && !World::is_endless(it)).map(Op).collect()
 }
 
-async fn stage(client: &Client, operations: &[Of]) -> Result<Arc<Commons>, Fault> {
+async fn stage(client: &Client, operations: &[Op]) -> Result<Arc<Commons>, Fault> {
     Commons::stage(client, operations).await
 }
 

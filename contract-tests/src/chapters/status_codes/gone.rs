@@ -5,7 +5,7 @@ use miosa_openapi::check::{Contract, Operation};
 
 use crate::case::{Client, Reply};
 use crate::fault::Fault;
-use crate::gallery::Of;
+use crate::operations::Op;
 use crate::session::Session;
 use crate::world::World;
 
@@ -15,15 +15,15 @@ const STAYS: &[&str] =
     &["stopProcess", "resetCodeContext", "revokeInvite", "deleteQuota", "revokeScopedToken"];
 
 /// Operations that delete one thing of its own, inner things first.
-fn deletes() -> Vec<Of> {
+fn deletes() -> Vec<Op> {
     let all = World::in_order().into_iter();
     let one = |it: &&Operation| {
         *it.method() == Method::DELETE && it.path().ends_with('}') && !STAYS.contains(&it.id())
     };
-    all.filter(one).map(Of).collect()
+    all.filter(one).map(Op).collect()
 }
 
-async fn stage(client: &Client, operations: &[Of]) -> Result<World, Fault> {
+async fn stage(client: &Client, operations: &[Op]) -> Result<World, Fault> {
     World::for_operations(client, operations.iter().map(|it| it.0)).await
 }
 

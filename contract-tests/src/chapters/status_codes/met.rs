@@ -4,7 +4,8 @@ use http::Method;
 use miosa_openapi::check::Contract;
 
 use crate::fault::Fault;
-use crate::gallery::{self, Asked, Commons, Of, Which};
+use crate::gallery::{self, Asked, Commons, Which};
+use crate::operations::Op;
 use crate::session::Session;
 use crate::world::World;
 
@@ -41,11 +42,11 @@ pub(super) fn declared(session: &Session) -> Result<(), Fault> {
 }
 
 pub(super) fn head(session: &Session) -> Result<(), Fault> {
-    let reads: Vec<Of> = Contract::get()
+    let reads: Vec<Op> = Contract::get()
         .operations()
         .iter()
         .filter(|it| *it.method() == Method::GET && !World::is_endless(it))
-        .map(Of)
+        .map(Op)
         .collect();
     session.each(
         reads,
@@ -73,10 +74,10 @@ pub(super) fn head(session: &Session) -> Result<(), Fault> {
 }
 
 pub(super) fn location(session: &Session) -> Result<(), Fault> {
-    let creates: Vec<Of> = World::in_order()
+    let creates: Vec<Op> = World::in_order()
         .into_iter()
         .filter(|it| it.response(201).is_some_and(|made| made.header("location").is_some()))
-        .map(Of)
+        .map(Op)
         .collect();
     session.each(
         creates,

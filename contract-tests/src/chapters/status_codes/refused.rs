@@ -6,7 +6,8 @@ use miosa_openapi::check::Contract;
 
 use crate::case::raw::Raw;
 use crate::fault::Fault;
-use crate::gallery::{self, Asked, NOBODY, Of, Which};
+use crate::gallery::{self, Asked, NOBODY, Which};
+use crate::operations::Op;
 use crate::session::Session;
 use crate::world::World;
 
@@ -45,7 +46,7 @@ pub(super) fn too_large(session: &Session) -> Result<(), Fault> {
         .operations()
         .iter()
         .filter(|it| it.response(413).is_some() && !it.is_open())
-        .map(Of)
+        .map(Op)
         .collect();
     session.each(
         takers,
